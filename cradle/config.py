@@ -1,0 +1,153 @@
+"""The only reader of the environment.
+
+Every setting is a variable `CRADLE_<NAME>`; an unknown one is refused, so that a typo can't pass unseen.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from cradle.errors import ConfigError
+
+PREFIX = "CRADLE_"
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """Where things are and how much they may use. Frozen; paths are absolute."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    home: Path = Field(default=PROJECT / "data" / "local", description="Lake, originals, images, work folders.")
+    customers: Path = Field(default=PROJECT / "data" / "customers", description="Folder of the customers' YAML files.")
+    environment: Literal["dev_analytics", "staging_analytics", "prod_analytics"] = Field(
+        default="dev_analytics", description="Top-level namespace in each customer's catalog."
+    )
+    base_layout: Path | None = Field(default=None, description="OCI layout of the base image; none: data layers only.")
+    model_folder: Path | None = Field(default=None, description="Folder with embedding models, one per sub-folder.")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where texts are embedded.")
+    threads: int = Field(default=2, ge=1, description="Threads of DuckDB and of the parsers.")
+    memory_mb: int = Field(default=4096, ge=256, description="DuckDB's memory limit in MB.")
+    parse_seconds: int = Field(default=300, ge=1, description="CPU seconds one file may take to parse.")
+    parse_memory_mb: int = Field(default=4096, ge=256, description="Address space of the process that parses a file.")
+    parse_output_mb: int = Field(default=4096, ge=1, description="What one file may unfold to, in MB.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_json: bool = False
+
+    @model_validator(mode="after")
+    def _absolute(self) -> Self:
+        for name in ("home", "customers", "base_layout", "model_folder"):
+            value = getattr(self, name)
+            if value is not None and not value.is_absolute():
+                object.__setattr__(self, name, Path.cwd() / value)
+        return self
+
+    def lake(self, customer: str) -> Path:
+        """Catalog file and warehouse of one customer."""
+        return self.home / "lake" / customer
+
+    def files(self, customer: str) -> Path:
+        """Originals and collections of one customer."""
+        return self.home / "files" / customer
+
+    def inbox(self, customer: str) -> Path:
+        """Where the customer's files arrive."""
+        return self.home / "inbox" / customer
+
+    def images(self, customer: str) -> Path:
+        """OCI layout of one customer in this environment."""
+        return self.home / "images" / customer / self.environment
+
+    def outcomes(self, customer: str) -> Path:
+        """Outcome objects of one customer in this environment."""
+        return self.home / "outcomes" / customer / self.environment
+
+    def work(self, customer: str) -> Path:
+        """Scratch space; may be deleted between runs."""
+        return self.home / "work" / customer / self.environment
+
+    def airflow(self) -> Path:
+        """AIRFLOW_HOME of the embedded default."""
+        return self.home / "airflow"
+
+
+def load_settings() -> Settings:
+    """Read the environment.
+
+    Raises:
+        ConfigError: an unknown or invalid `CRADLE_` variable.
+    """
+    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
+    unknown = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
+    if unknown:
+        raise ConfigError(
+            f"unknown setting {', '.join(unknown)}. Known: {', '.join(sorted(known))}. Unset it or correct the name."
+        )
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"{PREFIX}{first['loc'][0]}".upper() if first["loc"] else "settings"
+        raise ConfigError(f"setting {name}={first['input']!r}: {first['msg']}. Correct it and run again.") from error
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """Return this process' settings, read once; entry points call it, everything below gets them handed in."""
+    return load_settings()
+
+
+# Telemetry of every library is off, and no library may ask a hub for a model.
+QUIET = {
+    "RUNTIME__DLTHUB_TELEMETRY": "false",
+    "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+    "AIRFLOW__COSMOS__ENABLE_TELEMETRY": "False",
+    "ANONYMIZED_TELEMETRY": "False",
+    "DO_NOT_TRACK": "1",
+    "SCARF_ANALYTICS": "false",
+    "STREAMLIT_BROWSER_GATHER_USAGE_STATS": "false",
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+def quieten() -> None:
+    """Switch off telemetry for this process and its children; entry points call it before any heavy import."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+
+
+def airflow_environment(settings: Settings) -> dict[str, str]:
+    """Return the variables under which the embedded Airflow runs (SQLite, LocalExecutor, our DAGs only)."""
+    home = settings.airflow()
+    return {
+        **QUIET,
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__PARALLELISM": str(max(settings.threads, 2)),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "CRADLE_HOME": str(settings.home),
+        "CRADLE_CUSTOMERS": str(settings.customers),
+        "CRADLE_ENVIRONMENT": settings.environment,
+    }
+
+
+def set_airflow_environment(settings: Settings) -> None:
+    """Apply `airflow_environment` to this process; must come before the first import of Airflow."""
+    os.environ.update(airflow_environment(settings))
+
+
+def clean_environment(*keep: str) -> dict[str, str]:
+    """Return an environment for a child that must hold no secret: only the locale, the path and what `keep` names."""
+    wanted = {"PATH", "LANG", "LC_ALL", "TMPDIR", *keep}
+    return {name: value for name, value in os.environ.items() if name in wanted}

@@ -1,0 +1,52 @@
+"""The names everything else relies on: layers, fixed tables, lineage columns, verbs.
+
+Code builds names from here and never parses them (DESIGN, section 10).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Literal
+
+Layer = Literal["raw", "staging", "marts", "vectors", "ops"]
+Verb = Literal["ingest", "build", "chunk", "embed", "index", "release", "bake", "verify", "publish", "serve"]
+
+LAYERS: Final[tuple[Layer, ...]] = ("raw", "staging", "marts", "vectors", "ops")
+NIGHT: Final[tuple[Verb, ...]] = ("ingest", "build", "chunk", "embed", "index", "release", "bake", "verify")
+ENVIRONMENTS: Final = ("dev_analytics", "staging_analytics", "prod_analytics")
+
+# Lineage columns of every raw table; a staging model carries the first four on.
+FILE_SHA256: Final = "_file_sha256"
+SOURCE_FILE: Final = "_source_file"
+SHEET: Final = "_sheet"
+ROW_NUMBER: Final = "_row_number"
+SOURCE: Final = "_source"
+STEP_KEY: Final = "_step_key"
+UNMAPPED: Final = "_unmapped"
+LINEAGE: Final = (FILE_SHA256, SOURCE_FILE, SHEET, ROW_NUMBER)
+RAW_TECHNICAL: Final = (*LINEAGE, SOURCE, STEP_KEY, UNMAPPED)
+
+# Roles that a dbt model reads; any other role stays in raw.
+SALES: Final = "sales"
+PRODUCTS: Final = "products"
+DOCUMENTS: Final = "documents"
+MODELLED_ROLES: Final = (SALES, PRODUCTS, DOCUMENTS)
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+
+
+def is_name(text: str) -> bool:
+    """Tell whether `text` may name a customer, role, source or column: lower case letters, digits, underscore."""
+    return _NAME.fullmatch(text) is not None
+
+
+def slug(text: str) -> str:
+    """Turn any text into a name that `is_name` accepts."""
+    folded = text.lower().translate(str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"}))
+    cleaned = re.sub(r"[^a-z0-9]+", "_", folded).strip("_")[:60]
+    return cleaned if is_name(cleaned) else f"c_{cleaned}"[:63].rstrip("_")
+
+
+def table(layer: Layer, name: str) -> str:
+    """Build the name by which people, pins and manifests call a table: `layer.name`."""
+    return f"{layer}.{name}"
