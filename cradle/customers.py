@@ -194,7 +194,9 @@ class Operation(_Model):
     description: str = ""
     schedule: str = "0 2 * * *"
     timezone: str = "UTC"
-    port_base: int = Field(default=9390, ge=1024, le=65_500, description="9300 + 10 x n; API at + 2, dashboards at + 3.")
+    port_base: int = Field(
+        default=9390, ge=1024, le=65_500, description="9300 + 10 x n; API at + 2, dashboards at + 3."
+    )
     retention_days: int = Field(default=30, ge=1)
     alerts: tuple[str, ...] = ()
     services: tuple[str, ...] = Field(default=(), description="MCP services switched on.")
@@ -277,7 +279,9 @@ def load_customer(folder: Path, customer: str) -> Customer:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path.name} is not valid YAML: {error}. Correct it and run `cradle doctor {customer}`.") from error
+        raise ConfigError(
+            f"{path.name} is not valid YAML: {error}. Correct it and run `cradle doctor {customer}`."
+        ) from error
     loaded = parse_customer(content, path.name)
     if loaded.customer != customer:
         raise ConfigError(f"{path.name} says customer: {loaded.customer}. File name and customer must be equal.")
@@ -293,8 +297,13 @@ def parse_customer(content: Any, name: str) -> Customer:
     try:
         return Customer.model_validate(content)
     except ValidationError as error:
-        lines = [f"  {'.'.join(map(str, item['loc']))}: {item['msg']} (value: {_short(item['input'])})" for item in error.errors()]
-        raise ConfigError(f"{name} is not a valid customer file:\n" + "\n".join(lines) + "\nSee docs/customers.md.") from error
+        lines = [
+            f"  {'.'.join(map(str, item['loc']))}: {item['msg']} (value: {_short(item['input'])})"
+            for item in error.errors()
+        ]
+        raise ConfigError(
+            f"{name} is not a valid customer file:\n" + "\n".join(lines) + "\nSee docs/customers.md."
+        ) from error
 
 
 def logical_date(customer: Customer, instant: Any) -> date:

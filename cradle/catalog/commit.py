@@ -1,0 +1,232 @@
+"""The exactly-once protocol: every write to Iceberg passes here (DESIGN, section 6).
+
+A write carries its step key in the snapshot summary. The key is looked for before the commit and after any
+exception: found means done. PyIceberg's own silent retries are off, since two workers that both looked before
+either committed would both append.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import duckdb
+import pyarrow as pa
+from pyiceberg.exceptions import CommitFailedException, TableAlreadyExistsError, ValidationException
+from pyiceberg.io.pyarrow import _dataframe_to_data_files
+from pyiceberg.table import Table
+
+from cradle.catalog.lake import Lake
+from cradle.catalog.pins import COLUMNS, CONTENT_DIGEST, STEP_KEY, Pin, load, pin_of, snapshot_with
+from cradle.digest import content_digest
+from cradle.errors import CommitConflict, MissingStep
+from cradle.points import point
+
+ATTEMPTS = 12  # conflicts are rare: one run per customer and environment writes at a time
+MAIN = "main"
+TABLE_PROPERTIES = {
+    "format-version": "2",
+    "commit.retry.num-retries": "0",
+    "write.parquet.compression-codec": "zstd",
+    "write.target-file-size-bytes": str(128 * 1024 * 1024),
+}
+
+Mode = Literal["replace", "append"]
+
+
+@dataclass(frozen=True)
+class Written:
+    """Where the rows of a step stand, and whether this call wrote them."""
+
+    pin: Pin
+    written: bool
+
+
+def write_once(
+    lake: Lake,
+    table: str,
+    data: pa.Table | Callable[[], pa.Table],
+    *,
+    step_key: str,
+    branch: str = MAIN,
+    mode: Mode = "replace",
+    summary: Mapping[str, str] | None = None,
+) -> Written:
+    """Write a step's rows in one commit, unless a snapshot with its key is there already.
+
+    `replace` makes the branch hold these rows and no others, or points it at the snapshot found; `append` adds them.
+    A function as `data` is called only when there is something to write, and again after a lost race, so that it
+    can leave out what the winner wrote.
+
+    Raises:
+        CommitConflict: other writers won every try.
+    """
+    for _ in range(ATTEMPTS):
+        done = _found(lake, table, step_key)
+        if done is None:
+            rows = data() if callable(data) else data
+            written = _try(lake, table, rows, step_key, branch, mode, summary or {})
+            if written is None:
+                continue
+            return Written(written, written=True)
+        if mode == "replace":
+            point_ref(lake, table, branch, done.snapshot_id)
+        return Written(done, written=False)
+    raise CommitConflict(
+        f"{table} of customer {lake.customer}: other writers won {ATTEMPTS} times. "
+        f"See what runs with `cradle status {lake.customer}`, then run the same command again."
+    )
+
+
+def _found(lake: Lake, table: str, step_key: str) -> Pin | None:
+    loaded = load(lake, table)
+    snapshot = snapshot_with(loaded, step_key) if loaded else None
+    return pin_of(loaded, table, snapshot) if loaded and snapshot else None
+
+
+def _try(
+    lake: Lake, table: str, rows: pa.Table, step_key: str, branch: str, mode: Mode, summary: Mapping[str, str]
+) -> Pin | None:
+    """Commit once; None after a lost race. An unclear failure counts as done when the key is there."""
+    try:
+        _commit(_ready(lake, table, rows.schema), rows, step_key, branch, mode, summary)
+    except (CommitFailedException, ValidationException):
+        return None
+    except Exception:
+        landed = _found(lake, table, step_key)
+        if landed is None:
+            raise
+        return landed
+    return _found(lake, table, step_key)
+
+
+def _ready(lake: Lake, table: str, schema: pa.Schema) -> Table:
+    """Return the table with a snapshot and all columns; a branch can't be written to before there is a snapshot."""
+    loaded = load(lake, table)
+    if loaded is None:
+        try:
+            loaded = lake.catalog.create_table(lake.identifier(table), schema=schema, properties=TABLE_PROPERTIES)
+        except TableAlreadyExistsError:
+            loaded = _need(lake, table)
+    if loaded.current_snapshot() is None:
+        with loaded.transaction() as transaction, transaction.update_snapshot().fast_append():
+            pass
+        loaded = _need(lake, table)
+    if set(schema.names) - {field.name for field in loaded.schema().fields}:
+        with loaded.update_schema() as update:
+            update.union_by_name(schema)
+        loaded = _need(lake, table)
+    return loaded
+
+
+def _commit(loaded: Table, rows: pa.Table, step_key: str, branch: str, mode: Mode, summary: Mapping[str, str]) -> None:
+    aligned = _aligned(rows, loaded)
+    properties = {STEP_KEY: step_key, COLUMNS: json.dumps(rows.column_names), **summary}
+    if mode == "replace":
+        properties[CONTENT_DIGEST] = arrow_digest(aligned.select(rows.column_names))
+    name = ".".join(loaded.name()[-2:])
+    with loaded.transaction() as transaction:
+        update = transaction.update_snapshot(snapshot_properties=properties, branch=branch)
+        with update.overwrite() if mode == "replace" else update.fast_append() as producer:
+            head = loaded.snapshot_by_name(branch)
+            if mode == "replace" and head:
+                for task in loaded.scan(snapshot_id=head.snapshot_id).plan_files():
+                    producer.delete_data_file(task.file)
+            if aligned.num_rows:
+                for file in _dataframe_to_data_files(transaction.table_metadata, aligned, loaded.io):
+                    producer.append_data_file(file)
+        point(f"commit.{name}.before")
+    point(f"commit.{name}.after")
+
+
+def _aligned(rows: pa.Table, loaded: Table) -> pa.Table:
+    """Put columns into the table's order; a column that this step no longer has becomes NULL."""
+    target = loaded.schema().as_arrow()
+    columns = [
+        rows.column(field.name).cast(field.type)
+        if field.name in rows.column_names
+        else pa.nulls(rows.num_rows, field.type)
+        for field in target
+    ]
+    return pa.table(columns, schema=target)
+
+
+def arrow_digest(rows: pa.Table) -> str:
+    """Return the content digest of an Arrow table."""
+    con = duckdb.connect(":memory:")
+    con.execute("set TimeZone = 'UTC'")
+    con.register("step_rows", rows)
+    return content_digest(con, "step_rows")
+
+
+def _need(lake: Lake, table: str) -> Table:
+    loaded = load(lake, table)
+    if loaded is None:
+        raise MissingStep(f"{table} of customer {lake.customer} is gone. Run `cradle night {lake.customer}`.")
+    return loaded
+
+
+def point_ref(lake: Lake, table: str, branch: str, snapshot_id: int) -> None:
+    """Let a branch stand for a snapshot; nothing is written when it does already."""
+    for _ in range(ATTEMPTS):
+        loaded = _need(lake, table)
+        head = loaded.snapshot_by_name(branch)
+        if head and head.snapshot_id == snapshot_id:
+            return
+        try:
+            manage = loaded.manage_snapshots()
+            if branch == MAIN:
+                manage.set_current_snapshot(snapshot_id=snapshot_id).commit()
+            else:
+                manage.create_branch(snapshot_id=snapshot_id, branch_name=branch).commit()
+        except CommitFailedException:
+            continue
+    raise CommitConflict(f"{table}: branch {branch} could not be moved to {snapshot_id}. Run the same command again.")
+
+
+def publish(lake: Lake, refs: Mapping[str, int]) -> list[str]:
+    """Move `main` of each table to its snapshot; return the tables that moved.
+
+    Embedded this is a loop, and the release row is the only atomic point.
+    """
+    moved = []
+    for table, snapshot_id in sorted(refs.items()):
+        head = _need(lake, table).current_snapshot()
+        if head is None or head.snapshot_id != snapshot_id:
+            point(f"publish.{table}.before")
+            point_ref(lake, table, MAIN, snapshot_id)
+            point(f"publish.{table}.after")
+            moved.append(table)
+    return moved
+
+
+def rollback(lake: Lake, table: str, snapshot_id: int) -> None:
+    """Move `main` of a table back (or forth) to one of its snapshots."""
+    point_ref(lake, table, MAIN, snapshot_id)
+
+
+def tag(lake: Lake, table: str, snapshot_id: int, name: str) -> None:
+    """Name a snapshot for good, so that no expiry takes it; nothing is written when the tag is there."""
+    for _ in range(ATTEMPTS):
+        loaded = _need(lake, table)
+        if name in loaded.refs():
+            return
+        try:
+            loaded.manage_snapshots().create_tag(snapshot_id=snapshot_id, tag_name=name).commit()
+        except CommitFailedException:
+            continue
+    raise CommitConflict(f"{table}: tag {name} could not be set. Run the same command again.")
+
+
+def drop_branch(lake: Lake, table: str, branch: str) -> None:
+    """Forget a branch; its snapshots stay while a tag or `main` needs them."""
+    loaded = load(lake, table)
+    if loaded is not None and branch in loaded.refs():
+        loaded.manage_snapshots().remove_branch(branch).commit()
+
+
+def summary_of(**values: Any) -> dict[str, str]:
+    """Turn names into the dotted form of snapshot properties: `rows_read` → `cradle.rows-read`."""
+    return {f"cradle.{name.replace('_', '-')}": str(value) for name, value in values.items()}

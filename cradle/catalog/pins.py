@@ -1,0 +1,129 @@
+"""Pins: a table at one snapshot, and how it is read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
+from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot
+
+from cradle.catalog.lake import Lake
+from cradle.errors import MissingStep
+
+STEP_KEY = "cradle.step-key"
+CONTENT_DIGEST = "cradle.content-digest"
+COLUMNS = "cradle.columns"
+
+
+class Pin(BaseModel):
+    """A table at one snapshot; `content_digest` is empty for append-only tables.
+
+    `columns` are those of the step that wrote it: the table itself may keep columns of older steps.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    table: str
+    snapshot_id: int
+    metadata_location: str
+    rows: int
+    columns: tuple[str, ...]
+    content_digest: str
+    step_key: str
+
+
+def load(lake: Lake, table: str) -> Table | None:
+    """Return the Iceberg table, or None when it was never made."""
+    try:
+        return lake.catalog.load_table(lake.identifier(table))
+    except NoSuchTableError:
+        return None
+
+
+def tables(lake: Lake, layer: str) -> list[str]:
+    """Return the names `layer.table` of a layer's tables, sorted."""
+    return sorted(f"{layer}.{identifier[-1]}" for identifier in lake.catalog.list_tables((lake.environment, layer)))
+
+
+def pin_of(loaded: Table, table: str, snapshot: Snapshot) -> Pin:
+    """Describe one snapshot of a loaded table."""
+    summary = properties_of(snapshot)
+    return Pin(
+        table=table,
+        snapshot_id=snapshot.snapshot_id,
+        metadata_location=loaded.metadata_location,
+        rows=int(summary.get("total-records", "0")),
+        columns=tuple(json.loads(summary.get(COLUMNS, "[]"))),
+        content_digest=summary.get(CONTENT_DIGEST, ""),
+        step_key=summary.get(STEP_KEY, ""),
+    )
+
+
+def properties_of(snapshot: Snapshot) -> dict[str, str]:
+    """Return a snapshot's summary as plain text pairs."""
+    return dict(snapshot.summary.additional_properties) if snapshot.summary else {}
+
+
+def properties(lake: Lake, pin: Pin) -> dict[str, str]:
+    """Return the summary of the pinned snapshot."""
+    loaded = load(lake, pin.table)
+    snapshot = loaded.snapshot_by_id(pin.snapshot_id) if loaded else None
+    return properties_of(snapshot) if snapshot else {}
+
+
+def snapshot_with(loaded: Table, step_key: str) -> Snapshot | None:
+    """Return the newest snapshot that carries this step key."""
+    found = [snapshot for snapshot in loaded.snapshots() if properties_of(snapshot).get(STEP_KEY) == step_key]
+    return max(found, key=lambda snapshot: snapshot.sequence_number or 0, default=None)
+
+
+def find_pin(lake: Lake, table: str, step_key: str) -> Pin | None:
+    """Return the pin of the snapshot that carries this step key, on whatever branch it stands."""
+    loaded = load(lake, table)
+    snapshot = snapshot_with(loaded, step_key) if loaded else None
+    return pin_of(loaded, table, snapshot) if loaded and snapshot else None
+
+
+def resolve(lake: Lake, table: str, ref: str = "main") -> Pin | None:
+    """Return the pin that a branch, a tag or a snapshot id (as text) stands for; None when there is no such thing."""
+    loaded = load(lake, table)
+    if loaded is None:
+        return None
+    snapshot = loaded.snapshot_by_name(ref)
+    if snapshot is None and ref.isdigit():
+        snapshot = loaded.snapshot_by_id(int(ref))
+    return pin_of(loaded, table, snapshot) if snapshot else None
+
+
+def read(lake: Lake, pin: Pin, columns: tuple[str, ...] = ()) -> pa.Table:
+    """Read a pinned table: the columns named, else all that its step wrote.
+
+    Raises:
+        MissingStep: the pinned snapshot is gone.
+    """
+    loaded = load(lake, pin.table)
+    if loaded is None or loaded.snapshot_by_id(pin.snapshot_id) is None:
+        raise MissingStep(
+            f"{pin.table} of customer {lake.customer} has no snapshot {pin.snapshot_id}. "
+            f"Run `cradle night {lake.customer}` to make it again."
+        )
+    wanted = columns or pin.columns
+    rows = loaded.scan(snapshot_id=pin.snapshot_id, selected_fields=wanted or ("*",)).to_arrow()
+    return rows.select(wanted) if wanted else rows
+
+
+def relation(pin: Pin) -> str:
+    """Return SQL text that may follow FROM on a connection of `connect_duckdb`."""
+    location = pin.metadata_location.removeprefix("file://").replace("'", "''")
+    columns = ", ".join(f'"{name}"' for name in pin.columns) or "*"
+    return f"(select {columns} from iceberg_scan('{location}', snapshot_from_id => {pin.snapshot_id}::ubigint))"
+
+
+def relative_location(lake: Lake, location: str) -> str:
+    """Return a metadata location without the machine's path: relative to the customer's lake."""
+    folder = lake.settings.lake(lake.customer)
+    return Path(location.removeprefix("file://")).relative_to(folder).as_posix()

@@ -1,0 +1,95 @@
+"""One small JSON object per attempt of a verb: who, what, counts, seconds, error.
+
+Written beside the lake and not through the catalog, so that a failure is recorded even when the catalog is down.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any
+
+from cradle import __version__
+from cradle.config import Settings
+from cradle.log import get
+
+log = get("outcomes")
+
+
+@dataclass
+class Outcome:
+    """What a running verb tells about itself; fill the dictionaries."""
+
+    verb: str
+    inputs: dict[str, Any] = field(default_factory=dict)
+    counts: dict[str, Any] = field(default_factory=dict)
+    outputs: dict[str, Any] = field(default_factory=dict)
+
+
+@contextlib.contextmanager
+def outcome(settings: Settings, customer: str, verb: str, logical_date: date | None) -> Iterator[Outcome]:
+    """Record one attempt of a verb, whether it ends well or not."""
+    record = Outcome(verb)
+    started, clock = datetime.now(UTC), time.monotonic()
+    log.info(f"{verb} starts", customer=customer, date=str(logical_date or ""))
+    error: BaseException | None = None
+    try:
+        yield record
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        seconds = round(time.monotonic() - clock, 3)
+        _write(settings, record, customer, logical_date, started, seconds, error)
+        ending = log.error if error else log.info
+        ending(f"{verb} {'failed' if error else 'ends'}", customer=customer, seconds=seconds, **record.counts)
+
+
+def _write(
+    settings: Settings,
+    record: Outcome,
+    customer: str,
+    logical_date: date | None,
+    started: datetime,
+    seconds: float,
+    error: BaseException | None,
+) -> None:
+    day = str(logical_date) if logical_date else "undated"
+    attempt = f"{started:%Y%m%dT%H%M%S%f}-{uuid.uuid4().hex[:8]}"
+    target = settings.outcomes(customer) / day / f"{record.verb}-{attempt}.json"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    content = {
+        "attempt": attempt,
+        "customer": customer,
+        "environment": settings.environment,
+        "verb": record.verb,
+        "logical_date": day if logical_date else None,
+        "started_at": started.isoformat(),
+        "seconds": seconds,
+        "ok": error is None,
+        "error": None if error is None else {"type": type(error).__name__, "message": str(error)},
+        "inputs": record.inputs,
+        "counts": record.counts,
+        "outputs": record.outputs,
+        "code_version": __version__,
+    }
+    temporary = target.with_suffix(".part")
+    temporary.write_text(json.dumps(content, ensure_ascii=False, default=str), encoding="utf-8")
+    temporary.replace(target)
+
+
+def last(settings: Settings, customer: str, logical_date: date | None = None) -> dict[str, dict[str, Any]]:
+    """Return the newest outcome of each verb, of one date or of all."""
+    folder = settings.outcomes(customer)
+    found: dict[str, dict[str, Any]] = {}
+    for path in folder.glob(f"{logical_date or '*'}/*.json"):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        known = found.get(content["verb"])
+        if known is None or known["started_at"] < content["started_at"]:
+            found[content["verb"]] = content
+    return found
