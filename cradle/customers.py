@@ -236,8 +236,13 @@ class Customer(_Model):
 
 
 def installation_hash(installation: Installation) -> str:
-    """Return the SHA-256 (hex) of an installation block; defaults count, so a new default is a new epoch."""
-    text = json.dumps(installation.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    """Return the SHA-256 (hex) of an installation block.
+
+    Values equal to the defaults are left out, so that a field added to this model later changes no hash; an epoch
+    is stored with every value spelled out, so that a default changed later is noticed as a change.
+    """
+    block = installation.model_dump(mode="json", exclude_defaults=True)
+    text = json.dumps(block, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

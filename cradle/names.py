@@ -32,6 +32,25 @@ PRODUCTS: Final = "products"
 DOCUMENTS: Final = "documents"
 MODELLED_ROLES: Final = (SALES, PRODUCTS, DOCUMENTS)
 
+# What a release pins for each role: table → its key (none: the lineage columns).
+RELEASE_TABLES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
+    SALES: {
+        "marts.orders": (FILE_SHA256, ROW_NUMBER),
+        "marts.daily_revenue": ("order_date", "region", "product"),
+    },
+    PRODUCTS: {
+        "marts.syndication_products": ("sku",),
+        "marts.products_documents": ("document_id",),
+        "marts.products_chunks": ("chunk_id",),
+    },
+    DOCUMENTS: {
+        "marts.general_documents": ("document_id",),
+        "marts.general_chunks": ("chunk_id",),
+    },
+}
+LEDGER: Final = "vectors.embeddings"
+COLLECTIONS: Final = "vectors.collections"
+
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
@@ -42,9 +61,14 @@ def is_name(text: str) -> bool:
 
 def slug(text: str) -> str:
     """Turn any text into a name that `is_name` accepts."""
-    folded = text.lower().translate(str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"}))
+    folded = text.lower().translate({ord("ä"): "ae", ord("ö"): "oe", ord("ü"): "ue", ord("ß"): "ss"})
     cleaned = re.sub(r"[^a-z0-9]+", "_", folded).strip("_")[:60]
     return cleaned if is_name(cleaned) else f"c_{cleaned}"[:63].rstrip("_")
+
+
+def release_tables(roles: set[str]) -> dict[str, tuple[str, ...]]:
+    """Return the tables that a release of a customer with these roles pins, each with its key."""
+    return {table: key for role in MODELLED_ROLES if role in roles for table, key in RELEASE_TABLES[role].items()}
 
 
 def table(layer: Layer, name: str) -> str:

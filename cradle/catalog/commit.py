@@ -19,7 +19,7 @@ from pyiceberg.io.pyarrow import _dataframe_to_data_files
 from pyiceberg.table import Table
 
 from cradle.catalog.lake import Lake
-from cradle.catalog.pins import COLUMNS, CONTENT_DIGEST, STEP_KEY, Pin, load, pin_of, snapshot_with
+from cradle.catalog.pins import COLUMNS, CONTENT_DIGEST, STEP_KEY, Pin, load, pin_of, resolve, snapshot_with
 from cradle.digest import content_digest
 from cradle.errors import CommitConflict, MissingStep
 from cradle.points import point
@@ -47,7 +47,7 @@ class Written:
 def write_once(
     lake: Lake,
     table: str,
-    data: pa.Table | Callable[[], pa.Table],
+    data: pa.Table | Callable[[], pa.Table | None],
     *,
     step_key: str,
     branch: str = MAIN,
@@ -57,8 +57,8 @@ def write_once(
     """Write a step's rows in one commit, unless a snapshot with its key is there already.
 
     `replace` makes the branch hold these rows and no others, or points it at the snapshot found; `append` adds them.
-    A function as `data` is called only when there is something to write, and again after a lost race, so that it
-    can leave out what the winner wrote.
+    A function as `data` is called only when the key is not found, and again after a lost race, so that it can leave
+    out what the winner wrote; it returns None when nothing is left, and then nothing is written.
 
     Raises:
         CommitConflict: other writers won every try.
@@ -67,6 +67,8 @@ def write_once(
         done = _found(lake, table, step_key)
         if done is None:
             rows = data() if callable(data) else data
+            if rows is None:
+                return Written(_head(lake, table, branch), written=False)
             written = _try(lake, table, rows, step_key, branch, mode, summary or {})
             if written is None:
                 continue
@@ -78,6 +80,13 @@ def write_once(
         f"{table} of customer {lake.customer}: other writers won {ATTEMPTS} times. "
         f"See what runs with `cradle status {lake.customer}`, then run the same command again."
     )
+
+
+def _head(lake: Lake, table: str, branch: str) -> Pin:
+    head = resolve(lake, table, branch)
+    if head is None:
+        raise MissingStep(f"{table} of customer {lake.customer} has no branch {branch}, and nothing to write to it.")
+    return head
 
 
 def _found(lake: Lake, table: str, step_key: str) -> Pin | None:

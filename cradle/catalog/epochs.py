@@ -1,0 +1,108 @@
+"""Installation epochs: which parameters hold for which logical date (DESIGN, section 4)."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime
+
+from pydantic import BaseModel, ConfigDict
+
+from cradle.catalog import ops
+from cradle.catalog.lake import Lake
+from cradle.customers import Customer, Installation, changed_fields, installation_hash
+from cradle.digest import step_key
+from cradle.errors import ConfigError, EpochRefused
+
+TABLE = "ops.installations"
+BEGINNING = date(1, 1, 1)  # the first epoch holds for every date before the second
+
+
+class Epoch(BaseModel):
+    """One accepted installation block."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epoch: int
+    valid_from: date
+    params_hash: str
+    installation: Installation
+
+
+def epochs(lake: Lake) -> list[Epoch]:
+    """Return all accepted epochs, oldest first."""
+    found = [
+        Epoch(
+            epoch=row["epoch"],
+            valid_from=row["valid_from"],
+            params_hash=row["params_hash"],
+            installation=Installation.model_validate_json(row["installation"]),
+        )
+        for row in ops.rows(lake, TABLE)
+    ]
+    return sorted(found, key=lambda epoch: epoch.epoch)
+
+
+def epoch_of(lake: Lake, customer: Customer, logical_date: date) -> Epoch:
+    """Return the newest epoch that is valid at a date; a customer's first block becomes epoch 1.
+
+    Raises:
+        EpochRefused: the YAML says something else than the newest epoch.
+    """
+    known = epochs(lake) or [_store(lake, customer, 1, BEGINNING)]
+    _refuse_change(known[-1], customer)
+    valid = [epoch for epoch in known if epoch.valid_from <= logical_date]
+    return max(valid, key=lambda epoch: (epoch.valid_from, epoch.epoch))
+
+
+def _refuse_change(newest: Epoch, customer: Customer) -> None:
+    if installation_hash(newest.installation) == customer.params_hash:
+        return
+    changed = "\n".join(f"  {line}" for line in changes(newest, customer))
+    raise EpochRefused(
+        f"customer {customer.customer}: the installation block has changed since epoch {newest.epoch} was accepted.\n"
+        f"  accepted: {newest.params_hash}\n  now:      {customer.params_hash}\n{changed}\n"
+        f"Take the change back, or accept it as epoch {newest.epoch + 1}: "
+        f"`cradle customers accept {customer.customer} --valid-from YYYY-MM-DD`."
+    )
+
+
+def changes(newest: Epoch, customer: Customer) -> list[str]:
+    """Return the fields in which a customer's YAML differs from an epoch, with both values."""
+    return changed_fields(newest.installation.model_dump(mode="json"), customer.installation.model_dump(mode="json"))
+
+
+def accept(lake: Lake, customer: Customer, valid_from: date) -> Epoch:
+    """Store the YAML's block as the next epoch.
+
+    Raises:
+        ConfigError: nothing has changed, or the date is not after that of the newest epoch.
+    """
+    known = epochs(lake)
+    if not known:
+        return _store(lake, customer, 1, BEGINNING)
+    newest = known[-1]
+    if installation_hash(newest.installation) == customer.params_hash:
+        raise ConfigError(f"customer {customer.customer}: nothing has changed since epoch {newest.epoch}.")
+    if valid_from <= newest.valid_from:
+        raise ConfigError(
+            f"customer {customer.customer}: valid-from {valid_from} is not after {newest.valid_from}, where epoch "
+            f"{newest.epoch} begins. Choose a later date."
+        )
+    return _store(lake, customer, newest.epoch + 1, valid_from)
+
+
+def _store(lake: Lake, customer: Customer, number: int, valid_from: date) -> Epoch:
+    block = customer.installation.model_dump(mode="json")
+    row = {
+        "epoch": number,
+        "valid_from": valid_from,
+        "params_hash": customer.params_hash,
+        "installation": json.dumps(block, sort_keys=True, ensure_ascii=False),
+        "statistics": None,
+        "accepted_at": datetime.now(UTC),
+    }
+    key = step_key("accept", epoch=number, params_hash=customer.params_hash)
+    ops.append(lake, TABLE, ops.INSTALLATIONS, [row], key)
+    return Epoch(
+        epoch=number, valid_from=valid_from, params_hash=customer.params_hash, installation=customer.installation
+    )
