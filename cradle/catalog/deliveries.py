@@ -125,11 +125,14 @@ def due(
     for file in files:
         if file.dated is not None and file.dated <= logical_date:
             found.setdefault(file.dated, []).append(file)
-    if not old:
-        undated = [file for file in files if file.dated is None]
-        claimed = _claim_undated(source, undated, mine, logical_date)
-        if claimed:
-            found[logical_date] = _by_path([*found.get(logical_date, []), *claimed])
+    undated = [] if old else [file for file in files if file.dated is None]
+    claimed = _claim_undated(source, undated, mine, logical_date) if undated else []
+    if claimed:
+        found.setdefault(logical_date, [])
+    for day in found:
+        kept = mine[day].files if day in mine else ()
+        extra = claimed if day == logical_date and claimed else [file for file in kept if file.dated is None]
+        found[day] = _by_path([*found[day], *extra])
     return [delivery for day in sorted(found) if (delivery := _next(source, day, found[day], mine.get(day)))]
 
 
