@@ -1,0 +1,1 @@
+"""What brings customers' deliveries into raw tables; the only place that knows dlt."""

@@ -1,0 +1,297 @@
+"""The verb `ingest`: deliveries are recorded, originals kept, and their rows loaded once.
+
+Flow: inbox → originals → rows (all text) → dlt → raw.<role>; rejects → ops.rejects; deliveries → ops.deliveries
+Run:  cradle ingest demo
+"""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import dlt
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict
+
+from cradle import names
+from cradle.catalog import Lake, ops, read, resolve, write_once
+from cradle.catalog.deliveries import Delivery, File, Original, due, record, recorded, state
+from cradle.catalog.run import Run, open_run
+from cradle.config import Settings
+from cradle.customers import Source
+from cradle.digest import step_key
+from cradle.errors import ConfigError, InputError, NothingDelivered
+from cradle.log import get
+from cradle.outcomes import outcome
+from cradle.points import point
+from cradle.releases import current
+from dlt_pipelines.inbox import keep, matching, original_path
+from dlt_pipelines.reading import Reading, read_original
+from dlt_pipelines.sink import iceberg_sink, loaded_keys
+
+log = get("ingest")
+
+
+class SourceResult(BaseModel):
+    """What one source gave; rows are those of originals that this run loaded."""
+
+    model_config = ConfigDict(frozen=True)
+
+    source: str
+    deliveries: int
+    originals: int
+    loaded: int
+    rows_read: int
+    rows_accepted: int
+    rows_rejected: int
+
+
+class IngestResult(BaseModel):
+    """What a run of `ingest` did."""
+
+    model_config = ConfigDict(frozen=True)
+
+    customer: str
+    logical_date: date
+    sources: tuple[SourceResult, ...]
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    original: Original
+    source: Source
+    reading: Reading
+
+
+def ingest(settings: Settings, customer: str, logical_date: date, sources: list[str] | None = None) -> IngestResult:
+    """Take what is due for a date and load every original in force that is not loaded yet.
+
+    Args:
+        sources: names of the sources to take; None: all.
+
+    Raises:
+        NothingDelivered: a source has nothing on or before the date.
+        InputError: a file can't be read at all; it is in `ops.rejects`, and its delivery is not recorded.
+    """
+    with outcome(settings, customer, "ingest", logical_date) as noted:
+        run = open_run(settings, customer, logical_date)
+        chosen = _chosen(run, sources)
+        known = recorded(run.lake)
+        fresh = {source.name: _due(run, source, known) for source in chosen}
+        after = _merged(known, [delivery for found in fresh.values() for delivery in found])
+        missing = _missing(run, chosen, after)
+        readings = _load(run, missing)
+        _write_rejects(run.lake, readings)
+        _refuse_broken(run, readings)
+        for source in chosen:
+            record(run.lake, fresh[source.name])
+        results = tuple(_result(source, len(fresh[source.name]), after, run, readings) for source in chosen)
+        noted.inputs = {"sources": [source.name for source in chosen]}
+        noted.counts = _totals(results)
+        noted.outputs = {"files": [_file_line(one) for one in readings]}
+        return IngestResult(customer=customer, logical_date=logical_date, sources=results)
+
+
+def _chosen(run: Run, wanted: list[str] | None) -> list[Source]:
+    have = {source.name: source for source in run.installation.sources}
+    unknown = sorted(set(wanted or ()) - have.keys())
+    if unknown:
+        raise ConfigError(
+            f"customer {run.customer.customer} has no source {', '.join(unknown)}. Known: {', '.join(have)}."
+        )
+    return [have[name] for name in wanted] if wanted else list(have.values())
+
+
+def _due(run: Run, source: Source, known: list[Delivery]) -> list[Delivery]:
+    settings, customer = run.lake.settings, run.customer.customer
+    newest = current(run.lake)
+    dates = [delivery.logical_date for delivery in known] + ([newest.logical_date] if newest else [])
+    old = bool(dates) and run.logical_date < max(dates)
+    paths = matching(settings.inbox(customer), source)
+    with ThreadPoolExecutor(settings.threads) as pool:
+        present = list(pool.map(lambda path: keep(settings, customer, path), _wanted(paths, run.logical_date, old)))
+    found = due(source, present, known, run.logical_date, old=old)
+    have = [delivery for delivery in known if delivery.source == source.name] + found
+    if not any(delivery.logical_date <= run.logical_date for delivery in have):
+        raise NothingDelivered(
+            f"customer {customer}, source {source.name}: nothing delivered on or before {run.logical_date}. "
+            f"Expected files: {', '.join(source.files)} in {settings.inbox(customer)}. Put them there and run "
+            f"`cradle night {customer} --date {run.logical_date}`."
+        )
+    return found
+
+
+def _wanted(paths: list[str], logical_date: date, old: bool) -> list[str]:
+    """Leave out what this run may not claim, so that it is not read either."""
+    dated = {path: File(path, "", 0).dated for path in paths}
+    return [path for path, day in dated.items() if (day is None and not old) or (day and day <= logical_date)]
+
+
+def _merged(known: list[Delivery], fresh: list[Delivery]) -> list[Delivery]:
+    newest = {(delivery.source, delivery.logical_date): delivery for delivery in [*known, *fresh]}
+    return [newest[key] for key in sorted(newest)]
+
+
+def _missing(run: Run, chosen: list[Source], known: list[Delivery]) -> list[tuple[Original, Source]]:
+    in_force = state(known, run.installation, run.logical_date)
+    have = {role: loaded_keys(run.lake, names.table("raw", role)) for role in {source.role for source in chosen}}
+    by_name = {source.name: source for source in chosen}
+    return [
+        (original, by_name[original.source])
+        for role in sorted(have)
+        for original in in_force.originals(role)
+        if original.source in by_name and original.step_key not in have[role]
+    ]
+
+
+def _load(run: Run, missing: list[tuple[Original, Source]]) -> list[_Loaded]:
+    """Read originals in parallel children and hand their rows to dlt, one package for all of them."""
+    if not missing:
+        return []
+    settings, readings = run.lake.settings, list[_Loaded]()
+
+    def tables() -> Iterator[_Loaded]:
+        with ThreadPoolExecutor(settings.threads) as pool:
+            waiting = {pool.submit(_read, run, original, source): original for original, source in missing}
+            for at, done in enumerate(as_completed(waiting), 1):
+                readings.append(done.result())
+                log.info(f"read {at} of {len(waiting)} files", file=readings[-1].original.file.path)
+                yield readings[-1]
+
+    @dlt.resource(name="originals")
+    def originals() -> Iterator[Any]:
+        for one in tables():
+            if one.reading.rows.num_rows:
+                yield dlt.mark.with_table_name(_raw_rows(run, one), one.source.role)
+
+    folder = settings.work(run.customer.customer) / "dlt" / uuid.uuid4().hex
+    try:
+        point("load.before")
+        pipeline = dlt.pipeline(
+            "ingest", destination=iceberg_sink(run.lake), dataset_name="raw", pipelines_dir=str(folder), progress=None
+        )
+        pipeline.run(originals())
+        point("load.after")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return sorted(readings, key=lambda one: (one.source.name, one.original.position))
+
+
+def _read(run: Run, original: Original, source: Source) -> _Loaded:
+    settings = run.lake.settings
+    path = original_path(settings, run.customer.customer, original.file.sha256)
+    return _Loaded(original, source, read_original(path, source, settings, source_file=original.file.path))
+
+
+def _raw_rows(run: Run, one: _Loaded) -> pa.Table:
+    """Bring an original's rows into the columns of its role: lineage first, then what any source of it delivers."""
+    rows, role = one.reading.rows, one.source.role
+    lineage = {
+        names.FILE_SHA256: one.original.file.sha256,
+        names.SOURCE_FILE: one.original.file.path,
+        names.SOURCE: one.source.name,
+        names.STEP_KEY: one.original.step_key,
+    }
+    wanted = [*names.RAW_TECHNICAL, *_role_columns(run, role)]
+    fields = [pa.field(name, pa.int64() if name == names.ROW_NUMBER else pa.string()) for name in wanted]
+    columns = []
+    for field in fields:
+        if field.name in lineage:
+            columns.append(pa.repeat(pa.scalar(lineage[field.name], pa.string()), rows.num_rows))
+        elif field.name in rows.column_names:
+            columns.append(rows.column(field.name).cast(field.type))
+        else:
+            columns.append(pa.nulls(rows.num_rows, field.type))
+    return pa.table(columns, schema=pa.schema(fields))
+
+
+def _role_columns(run: Run, role: str) -> list[str]:
+    if role == names.DOCUMENTS:
+        return ["title", "text", "media_type"]
+    return [column.name for column in run.installation.columns(role)]
+
+
+def _write_rejects(lake: Lake, readings: list[_Loaded]) -> None:
+    parts = [_reject_rows(one) for one in readings if one.reading.rejects.num_rows]
+    if not parts:
+        return
+    rows = pa.concat_tables(parts)
+    keys = sorted(pc.unique(rows.column("step_key")).to_pylist())
+
+    def new_rows() -> pa.Table | None:
+        pin = resolve(lake, "ops.rejects")
+        have = set(pc.unique(read(lake, pin, ("step_key",)).column(0)).to_pylist()) if pin and pin.rows else set()
+        fresh = pa.array([key for key in keys if key not in have], pa.string())
+        return rows.filter(pc.is_in(rows.column("step_key"), value_set=fresh)) if len(fresh) else None
+
+    write_once(lake, "ops.rejects", new_rows, step_key=step_key("rejects", originals=keys), mode="append")
+
+
+def _reject_rows(one: _Loaded) -> pa.Table:
+    rejects = one.reading.rejects
+    fixed = {
+        "step_key": one.original.step_key,
+        "stage": "ingest",
+        "step": one.source.name,
+        "file_sha256": one.original.file.sha256,
+        "source_file": one.original.file.path,
+    }
+    columns = [
+        pa.repeat(pa.scalar(fixed[field.name], pa.string()), rejects.num_rows)
+        if field.name in fixed
+        else rejects.column(field.name).cast(field.type)
+        for field in ops.REJECTS
+    ]
+    return pa.table(columns, schema=ops.REJECTS)
+
+
+def _refuse_broken(run: Run, readings: list[_Loaded]) -> None:
+    """Stop when a table's file can't be read at all; one broken document of many is only left out."""
+    lines = []
+    for one in readings:
+        if one.source.role == names.DOCUMENTS:
+            continue
+        for row in one.reading.rejects.filter(pc.equal(one.reading.rejects.column("scope"), "file")).to_pylist():
+            lines.append(f"  {one.original.file.path}: {row['reason']}: {row['message']}")
+    if lines:
+        raise InputError(
+            f"customer {run.customer.customer}: {len(lines)} file(s) can't be used; nothing of their delivery is "
+            f"recorded, and there is no release of {run.logical_date} until they are delivered anew.\n"
+            + "\n".join(lines)
+        )
+
+
+def _result(source: Source, deliveries: int, known: list[Delivery], run: Run, readings: list[_Loaded]) -> SourceResult:
+    mine = [one.reading for one in readings if one.source.name == source.name]
+    in_force = state(known, run.installation, run.logical_date).originals(source.role)
+    return SourceResult(
+        source=source.name,
+        deliveries=deliveries,
+        originals=sum(original.source == source.name for original in in_force),
+        loaded=len(mine),
+        rows_read=sum(reading.rows_read for reading in mine),
+        rows_accepted=sum(reading.rows_accepted for reading in mine),
+        rows_rejected=sum(reading.rows_rejected for reading in mine),
+    )
+
+
+def _totals(results: tuple[SourceResult, ...]) -> dict[str, int]:
+    fields = ("deliveries", "originals", "loaded", "rows_read", "rows_accepted", "rows_rejected")
+    return {field: sum(getattr(result, field) for result in results) for field in fields}
+
+
+def _file_line(one: _Loaded) -> dict[str, object]:
+    reading = one.reading
+    return {
+        "file": one.original.file.path,
+        "sha256": one.original.file.sha256,
+        "rows_read": reading.rows_read,
+        "rows_accepted": reading.rows_accepted,
+        "rows_rejected": reading.rows_rejected,
+    }

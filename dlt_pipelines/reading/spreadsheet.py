@@ -1,0 +1,147 @@
+"""XLSX and XLSM: cells as text, row numbers of the sheet, error cells and merged cells named."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import zipfile
+from pathlib import Path
+
+import fastexcel
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from lxml import etree
+
+from cradle.customers import Source
+from dlt_pipelines.reading.airlock import empty_rows
+from dlt_pipelines.reading.parsed import Parsed, Rejects, check_headers, finish, map_columns, unique_headers
+
+MAX_UNFOLDED = 2 << 30  # bytes of all parts together; a real workbook of that size is delivered as CSV
+MAX_CELLS = 200_000_000
+_NUMBERS = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
+_LINKS = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}"
+_ERROR_CELL = re.compile(rb'<c r="([A-Z]+)(\d+)"[^>]*\bt="e"[^>]*>(?:<f[^>]*>[^<]*</f>|<f[^>]*/>)?<v>([^<]*)</v>')
+_NO_VALUE = re.compile(rb'<c r="([A-Z]+\d+)"[^>]*>(?:<f[^>]*>[^<]*</f>|<f[^>]*/>)(?:<v/>|<v></v>)?</c>')
+_LAST_CELL = re.compile(rb'<c r="([A-Z]+)(\d+)"')
+_MERGED = re.compile(rb'<mergeCell ref="([^"]+)"')
+
+
+def parse_workbook(path: Path, source: Source, source_file: str) -> Parsed:
+    """Parse the sheets that the dialect names, or all."""
+    rejects, notes = Rejects(source_file), list[str]()
+    blank = empty_rows(tuple(column.name for column in source.columns))
+    if path.stat().st_size == 0:
+        rejects.add("file", "empty_file", "the file holds nothing")
+        return finish(source, blank, rejects, notes)
+    try:
+        parts = _sheet_parts(path)
+        reader = fastexcel.read_excel(str(path))
+    except (zipfile.BadZipFile, KeyError, ValueError, etree.XMLSyntaxError, fastexcel.FastExcelError) as error:
+        rejects.add("file", "not_a_workbook", f"not a readable workbook ({error}). Save it as XLSX again")
+        return finish(source, blank, rejects, notes)
+    missing = [name for name in source.dialect.sheets if name not in reader.sheet_names]
+    for name in missing:
+        rejects.add("file", "missing_sheet", f"no sheet {name!r} among {', '.join(reader.sheet_names)}", sheet=name)
+    tables = [blank]
+    for name in source.dialect.sheets or reader.sheet_names:
+        if name not in missing:
+            tables.append(_sheet(path, parts.get(name), reader, name, source, rejects, notes))
+    return finish(source, pa.concat_tables(tables), rejects, notes)
+
+
+def _sheet_parts(path: Path) -> dict[str, str]:
+    """Return sheet name → part of the ZIP; refuse what unfolds to too much."""
+    with zipfile.ZipFile(path) as archive:
+        unfolded = sum(item.file_size for item in archive.infolist())
+        if unfolded > MAX_UNFOLDED:
+            raise ValueError(f"unfolds to {unfolded} bytes, more than {MAX_UNFOLDED}")
+        links = etree.fromstring(archive.read("xl/_rels/workbook.xml.rels"))
+        targets = {link.get("Id"): link.get("Target", "") for link in links}
+        book = etree.fromstring(archive.read("xl/workbook.xml"))
+        have = set(archive.namelist())
+        found = {}
+        for sheet in book.iter(f"{_NUMBERS}sheet"):
+            target = targets.get(sheet.get(f"{_LINKS}id"), "")
+            part = target.lstrip("/") if target.startswith("/") else posixpath.normpath(f"xl/{target}")
+            if part in have:
+                found[sheet.get("name", "")] = part
+        return found
+
+
+def _sheet(
+    path: Path,
+    part: str | None,
+    reader: fastexcel.ExcelReader,
+    name: str,
+    source: Source,
+    rejects: Rejects,
+    notes: list[str],
+) -> pa.Table:
+    blank = empty_rows(tuple(column.name for column in source.columns))
+    xml = zipfile.ZipFile(path).read(part) if part else b""
+    _refuse_bomb(xml)
+    cells = pa.table(reader.load_sheet(name, header_row=None, skip_rows=0, dtypes="string"))
+    at = source.dialect.header_row - 1
+    if cells.num_rows <= at:
+        if source.dialect.sheets or len(reader.sheet_names) == 1:
+            rejects.add("file", "empty_file", f"the sheet has no header in row {at + 1}", sheet=name)
+        else:
+            notes.append(f"{rejects.source_file}: sheet {name} is empty")
+        return blank
+    header = [column[at].as_py() or "" for column in cells.columns]
+    check_headers(source, header, rejects, notes, name)
+    if rejects.whole_file:
+        return blank
+    body = cells.slice(at + 1).rename_columns(unique_headers(header))
+    body = pa.table([_plain(column) for column in body.columns], names=body.column_names)
+    filled = np.zeros(body.num_rows, dtype=bool)
+    for column in body.columns:
+        filled |= pc.fill_null(pc.not_equal(column, ""), False).to_numpy()
+    numbers = np.arange(at + 2, at + 2 + body.num_rows)[filled]
+    _name_odd_cells(xml, name, at + 1, rejects, notes)
+    return map_columns(source, body.filter(pa.array(filled)), pa.array(numbers), name)
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Write a date without a time as a date; a workbook has no other way to say so."""
+    return pc.replace_substring_regex(column, r"^(\d{4}-\d{2}-\d{2}) 00:00:00$", r"\1")
+
+
+def _refuse_bomb(xml: bytes) -> None:
+    found = list(_LAST_CELL.finditer(xml[-200_000:]))
+    if not found:
+        return
+    last = found[-1]
+    width = 0
+    for letter in last.group(1):
+        width = width * 26 + letter - 64
+    if width * int(last.group(2)) > MAX_CELLS:
+        where = (last.group(1) + last.group(2)).decode()
+        raise MemoryError(f"the last cell is {where}: more than {MAX_CELLS} cells")
+
+
+def _name_odd_cells(xml: bytes, sheet: str, header_row: int, rejects: Rejects, notes: list[str]) -> None:
+    for column, row, value in _ERROR_CELL.findall(xml):
+        if int(row) > header_row:
+            rejects.add(
+                "cell",
+                "error_cell",
+                f"cell {column.decode()}{row.decode()} holds the error {value.decode()}. Mend the formula",
+                sheet=sheet,
+                row_number=int(row),
+                column=column.decode(),
+                value=value.decode(),
+            )
+    bare = _NO_VALUE.findall(xml)
+    if bare:
+        notes.append(
+            f"{rejects.source_file}, sheet {sheet}: {len(bare)} formula(s) without a stored value, such as "
+            f"{bare[0].decode()}, are NULL; open and save the workbook to store them"
+        )
+    merged = _MERGED.findall(xml)
+    if merged:
+        notes.append(
+            f"{rejects.source_file}, sheet {sheet}: {len(merged)} merged range(s), such as {merged[0].decode()}; the "
+            f"value stands in the first cell only"
+        )
