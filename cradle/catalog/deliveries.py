@@ -52,11 +52,18 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Original:
-    """An original in force as of a date; a larger position is newer."""
+    """An original in force as of a date.
+
+    Attributes:
+        delivery: ordinal of its delivery within the source; a larger one is newer.
+        position: ordinal within the role, in reading order.
+    """
 
     step_key: str
     source: str
     position: int
+    delivery: int
+    delivered_on: date
     file: File
 
 
@@ -72,7 +79,7 @@ class AsOf:
 
     def digest(self, role: str) -> str:
         """Return the digest of a role's input: which originals, read how, in which order."""
-        return canonical_hash([[original.source, original.step_key] for original in self.originals(role)])
+        return canonical_hash([[one.source, one.step_key, one.delivery] for one in self.originals(role)])
 
 
 def dated_folder(path: str) -> date | None:
@@ -192,12 +199,19 @@ def state(known: Sequence[Delivery], installation: Installation, logical_date: d
         mine = [item for item in known if item.source == source.name and item.logical_date <= logical_date]
         mine.sort(key=lambda delivery: delivery.logical_date)
         chosen = mine[-1:] if source.delivery == "full" else mine
-        files = {file.sha256: file for delivery in chosen for file in delivery.files}
-        order = dict.fromkeys(file.sha256 for delivery in reversed(chosen) for file in reversed(delivery.files))
-        start = len(roles.get(source.role, ()))
+        last = {file.sha256: (at, file) for at, delivery in enumerate(chosen) for file in delivery.files}
+        in_order = dict.fromkeys(file.sha256 for delivery in reversed(chosen) for file in reversed(delivery.files))
+        have = roles.get(source.role, ())
         originals = tuple(
-            Original(original_key(sha256, source), source.name, start + at, files[sha256])
-            for at, sha256 in enumerate(reversed(order))
+            Original(
+                step_key=original_key(sha256, source),
+                source=source.name,
+                position=len(have) + at,
+                delivery=last[sha256][0],
+                delivered_on=chosen[last[sha256][0]].logical_date,
+                file=last[sha256][1],
+            )
+            for at, sha256 in enumerate(reversed(in_order))
         )
-        roles[source.role] = roles.get(source.role, ()) + originals
+        roles[source.role] = have + originals
     return AsOf(roles)

@@ -1,0 +1,2 @@
+{{ config(tags=['sales']) }}
+select * from {{ ref('stg_sales') }}

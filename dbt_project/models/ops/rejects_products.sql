@@ -1,0 +1,3 @@
+-- depends_on: {{ ref('stg_products') }}
+{{ config(tags=['products'], rejects_of='stg_products') }}
+{{ rejected('products') }}

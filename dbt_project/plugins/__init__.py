@@ -1,0 +1,1 @@
+"""What knows dbt: the plugin, and the verb `build`."""

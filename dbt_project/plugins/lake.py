@@ -1,0 +1,172 @@
+"""The dbt-duckdb plugin: DuckDB computes in memory, one Iceberg commit per model publishes to the branch of the run.
+
+Flow: raw tables as of the date → views → model → cradle.catalog.write_once → view on what was written
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from dbt.adapters.duckdb.plugins import BasePlugin
+from dbt.adapters.duckdb.utils import TargetConfig
+
+from cradle import names
+from cradle.catalog import Pin, Written, ops, relation, resolve, summary_of, write_once
+from cradle.catalog.deliveries import AsOf
+from cradle.catalog.duck import duckdb_config, set_up
+from cradle.catalog.run import Run
+from cradle.digest import step_key
+
+
+@dataclass
+class Build:
+    """What one invocation of dbt works on, and what it has written so far."""
+
+    run: Run
+    state: AsOf
+    written: dict[str, Written] = field(default_factory=dict)
+
+
+CURRENT: list[Build] = []  # set by dbt_project.plugins.build around each invocation; dbt gives plugins no argument
+
+
+class Plugin(BasePlugin):
+    """Shows raw as of a date and stores each model once."""
+
+    def initialize(self, plugin_config: dict[str, Any]) -> None:
+        """Take the build that is under way; parsing needs none."""
+        self.build = CURRENT[-1] if CURRENT else None
+
+    def update_connection_config(self, creds: Any, config: dict[str, Any]) -> None:
+        """Set DuckDB's limits."""
+        if self.build:
+            config.update(duckdb_config(self.build.run.lake.settings))
+
+    def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:
+        """Load extensions and show the raw tables and those models that this run does not build."""
+        self.con = conn
+        if self.build is None:
+            return
+        set_up(conn)
+        for layer in ("raw", "staging", "marts", "ops"):
+            conn.execute(f"create schema if not exists {layer}")
+        for role in names.MODELLED_ROLES:
+            show_raw(conn, self.build, role)
+
+    def store(self, target_config: TargetConfig) -> None:
+        """Commit a model's rows, unless a snapshot of the same step is there; then show what stands on the branch."""
+        if self.build is None:
+            raise RuntimeError("no build is under way; run `cradle build`")
+        model = target_config.config.model
+        source = f'"{target_config.relation.schema}"."{target_config.location.path}"'
+        step = self._step(model)
+        rejects_of = target_config.config.get("rejects_of")
+        if rejects_of:
+            self._store_rejects(source, rejects_of)
+            shown = f"(select * from {source_rows(self.con, source)})"
+        else:
+            written = self._store_rows(source, step, model)
+            shown = relation(written.pin)
+        name = f'"{target_config.relation.schema}"."{target_config.relation.identifier}"'
+        self.con.execute(f"create or replace view {name} as select * from {shown}")
+
+    def _step(self, model: Any) -> dict[str, Any]:
+        """Return what defines a model's result: its SQL, and the content of what it reads."""
+        build = self.build
+        assert build is not None
+        inputs = {}
+        for upstream in sorted(model.depends_on.nodes):
+            kind, *_, name = upstream.split(".")
+            if kind == "source":
+                inputs[f"raw.{name}"] = build.state.digest(name)
+            elif kind == "model" and name in build.written:
+                inputs[build.written[name].pin.table] = build.written[name].pin.content_digest
+        sql = hashlib.sha256(model.compiled_code.encode()).hexdigest()
+        return {"model": model.name, "sql": sql, "inputs": inputs}
+
+    def _store_rows(self, source: str, step: dict[str, Any], model: Any) -> Written:
+        build = self.build
+        assert build is not None
+        table = names.table(model.schema, model.name)
+        written = write_once(
+            build.run.lake,
+            table,
+            lambda: self.con.cursor().execute(f"select * from {source}").to_arrow_table(),
+            step_key=step_key("build", **step),
+            branch=build.run.branch,
+            summary=summary_of(inputs=json.dumps(step["inputs"]), model=model.name),
+        )
+        build.written[model.name] = written
+        return written
+
+    def _store_rejects(self, source: str, staging: str) -> None:
+        build = self.build
+        assert build is not None
+        staged = build.written[staging].pin
+        fixed = {"step_key": staged.step_key, "stage": "staging", "step": staging}
+
+        def rows() -> pa.Table | None:
+            found = self.con.cursor().execute(f"select * from {source}").to_arrow_table()
+            columns = [
+                pa.repeat(pa.scalar(fixed[one.name], pa.string()), found.num_rows)
+                if one.name in fixed
+                else found.column(one.name).cast(one.type)
+                for one in ops.REJECTS
+            ]
+            return pa.table(columns, schema=ops.REJECTS) if found.num_rows else None
+
+        if resolve(build.run.lake, "ops.rejects") is None:
+            ops.append(build.run.lake, "ops.rejects", ops.REJECTS, [], step_key("rejects", begin=True))
+        write_once(
+            build.run.lake, "ops.rejects", rows, step_key=step_key("rejects", staged=staged.step_key), mode="append"
+        )
+
+
+def source_rows(con: duckdb.DuckDBPyConnection, source: str) -> str:
+    """Copy a view's rows into a table that outlives it, and return that table's name."""
+    kept = source.replace('__dbt_tmp"', '__rows"')
+    con.execute(f"create or replace table {kept} as select * from {source}")
+    return kept
+
+
+def show_raw(con: duckdb.DuckDBPyConnection, build: Build, role: str) -> None:
+    """Create the view `raw.<role>`: the originals in force, with the order in which they count."""
+    declared = [column.name for column in build.run.installation.columns(role)]
+    if role == names.DOCUMENTS:
+        declared = ["title", "text", "media_type"]
+    wanted = [*names.RAW_TECHNICAL, *declared]
+    pin = resolve(build.run.lake, names.table("raw", role))
+    originals = build.state.originals(role)
+    if pin is None or not originals:
+        empty = ", ".join(f'null::{_type(name)} as "{name}"' for name in wanted)
+        extra = "0 as _position, 0 as _delivery, null::date as _delivered_on"
+        con.execute(f"create or replace view raw.{role} as select {empty}, {extra} where false")
+        return
+    rows = relation(_whole(pin))
+    have = {row[0] for row in con.execute(f"describe select * from {rows}").fetchall()}
+    columns = ", ".join(f'r."{name}"' if name in have else f'null::{_type(name)} as "{name}"' for name in wanted)
+    con.execute(
+        f"create or replace table raw.{role}__in_force (step_key varchar, position int, delivery int, day date)"
+    )
+    con.executemany(
+        f"insert into raw.{role}__in_force values (?, ?, ?, ?)",
+        [[one.step_key, one.position, one.delivery, one.delivered_on] for one in originals],
+    )
+    con.execute(
+        f"create or replace view raw.{role} as select {columns}, f.position as _position, f.delivery as _delivery, "
+        f"f.day as _delivered_on from {rows} r join raw.{role}__in_force f on r.{names.STEP_KEY} = f.step_key"
+    )
+
+
+def _whole(pin: Pin) -> Pin:
+    """Return a pin of all columns: raw keeps the columns of every epoch."""
+    return pin.model_copy(update={"columns": ()})
+
+
+def _type(name: str) -> str:
+    return "bigint" if name == names.ROW_NUMBER else "varchar"
