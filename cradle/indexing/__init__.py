@@ -1,0 +1,7 @@
+"""From documents to a searchable collection: chunk, embed, index."""
+
+from cradle.indexing.chunks import ChunkResult, chunk_documents
+from cradle.indexing.collections import IndexResult, index_chunks
+from cradle.indexing.ledger import EmbedResult, embed_chunks
+
+__all__ = ["ChunkResult", "EmbedResult", "IndexResult", "chunk_documents", "embed_chunks", "index_chunks"]

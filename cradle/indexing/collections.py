@@ -1,0 +1,110 @@
+"""The verb `index`: chunks and their vectors → a verified Chroma collection, pinned by its digest.
+
+Flow: marts.*_chunks + vectors.embeddings → collections/<digest>/ → one row in vectors.collections
+Run:  cradle index demo
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
+
+from cradle import names
+from cradle.catalog import Pin, read, summary_of, write_once
+from cradle.catalog.run import Run, open_run, run_lock
+from cradle.config import Settings
+from cradle.digest import step_key
+from cradle.embed import model_folder, model_key
+from cradle.errors import MissingStep
+from cradle.indexing.chunks import CORPORA, need
+from cradle.indexing.ledger import ledger_rows
+from cradle.outcomes import outcome
+from cradle.vectors.collection import Collection, build_collection
+
+
+class IndexResult(BaseModel):
+    """The collection of a date; `built` tells whether this run made it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    customer: str
+    logical_date: date
+    digest: str
+    count: int
+    dimension: int
+    model_key: str
+    built: bool
+
+
+def index_chunks(settings: Settings, customer: str, logical_date: date) -> IndexResult:
+    """Build the collection of a date, or find it.
+
+    Raises:
+        MissingStep: chunks or vectors of the date are missing.
+        VerifyFailed: the collection does not hold what it was given.
+    """
+    with outcome(settings, customer, "index", logical_date) as noted, run_lock(settings, customer):
+        run = open_run(settings, customer, logical_date)
+        embedding = run.installation.embedding
+        key = model_key(model_folder(settings, embedding), embedding)
+        pins = {chunks: need(run, chunks, "chunk") for chunks, _, role in CORPORA.values() if role in run.roles}
+        rows = collection_rows(run, pins, key)
+        made, built = build_collection(settings, customer, rows, key)
+        _record(run, pins, made)
+        noted.counts = {"count": made.count, "built": built}
+        noted.outputs = made.model_dump()
+        return IndexResult(customer=customer, logical_date=logical_date, **made.model_dump(), built=built)
+
+
+def collection_rows(run: Run, pins: dict[str, Pin], key: str) -> pa.Table:
+    """Join the chunks of both corpora with their vectors.
+
+    Raises:
+        MissingStep: a chunk has no vector in the ledger.
+    """
+    parts = []
+    for chunks, corpus, _ in CORPORA.values():
+        if chunks in pins:
+            rows = read(run.lake, pins[chunks])
+            parts.append(rows.append_column("corpus", pa.repeat(pa.scalar(corpus), rows.num_rows)))
+    if not parts:
+        columns = ("chunk_id", "content_hash", "text", "corpus", "document_id", "heading", "title")
+        return (
+            pa.table({name: pa.array([], pa.string()) for name in columns})
+            .append_column("position", pa.array([], pa.int32()))
+            .append_column("embedding", pa.array([], pa.list_(pa.float32())))
+        )
+    rows = pa.concat_tables(parts)
+    vectors = ledger_rows(run.lake, key, rows.column("content_hash").unique().to_pylist())
+    place = {one: at for at, one in enumerate(vectors.column("content_hash").to_pylist())}
+    missing = [one for one in rows.column("content_hash").to_pylist() if one not in place]
+    if missing:
+        raise MissingStep(
+            f"customer {run.customer.customer}: {len(missing)} chunk(s) of {run.logical_date} have no vector. "
+            f"Run `cradle embed {run.customer.customer} --date {run.logical_date}`."
+        )
+    order = pa.array([place[one] for one in rows.column("content_hash").to_pylist()], pa.int64())
+    return rows.append_column("embedding", vectors.column("embedding").take(order)).sort_by("chunk_id")
+
+
+def _record(run: Run, pins: dict[str, Pin], made: Collection) -> None:
+    inputs = {table: pin.content_digest for table, pin in pins.items()}
+    schema = pa.schema(
+        [
+            pa.field("digest", pa.string()),
+            pa.field("count", pa.int64()),
+            pa.field("dimension", pa.int32()),
+            pa.field("model_key", pa.string()),
+        ]
+    )
+    write_once(
+        run.lake,
+        names.COLLECTIONS,
+        pa.Table.from_pylist([made.model_dump()], schema=schema),
+        step_key=step_key("index", inputs=inputs, collection=made.digest),
+        branch=run.branch,
+        summary=summary_of(inputs=json.dumps(inputs)),
+    )
