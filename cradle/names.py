@@ -35,7 +35,7 @@ MODELLED_ROLES: Final = (SALES, PRODUCTS, DOCUMENTS)
 # What a release pins for each role: table → its key (none: the lineage columns).
 RELEASE_TABLES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     SALES: {
-        "marts.orders": (FILE_SHA256, ROW_NUMBER),
+        "marts.orders": (FILE_SHA256, SHEET, ROW_NUMBER),
         "marts.daily_revenue": ("order_date", "region", "product"),
     },
     PRODUCTS: {

@@ -1,6 +1,6 @@
 """Chroma collections: built by one child process, verified by another, taken into use by a rename.
 
-Chroma's embedded client is neither crash-safe nor safe for two processes, and it writes when opened (DESIGN, section 7).
+Chroma's embedded client is neither crash-safe nor safe for two processes, and writes when opened (DESIGN, section 7).
 So a collection is built in a folder of its own and never changed; a reader opens a private copy.
 """
 

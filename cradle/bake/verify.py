@@ -1,0 +1,248 @@
+"""The verb `verify`: every promise of an image, by its files and by running it. Anyone may repeat it, offline.
+
+Flow: layout → blobs re-hashed → unpacked anew → files, tables, keys, vectors against the manifest → questions
+Run:  cradle verify demo
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import duckdb
+from pydantic import BaseModel, ConfigDict
+
+from cradle import releases
+from cradle.bake import oci
+from cradle.bake.image import layout_of
+from cradle.bake.unpack import images, unpack, unpack_into
+from cradle.catalog import open_lake
+from cradle.config import PROJECT, Settings, clean_environment
+from cradle.digest import content_digest, file_sha256
+from cradle.errors import MissingStep, VerifyFailed
+from cradle.log import get
+from cradle.manifest import FILE, Manifest, read_manifest
+from cradle.outcomes import outcome
+from cradle.vectors.flat import FlatIndex
+
+log = get("verify")
+
+
+class Check(BaseModel):
+    """One promise that was tested."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    ok: bool
+    detail: str
+    seconds: float
+
+
+class VerifyResult(BaseModel):
+    """All checks of one image, and the seconds until it had answered all questions."""
+
+    model_config = ConfigDict(frozen=True)
+
+    customer: str
+    release_id: str
+    digest: str
+    verified: bool
+    checks: tuple[Check, ...]
+    answer_seconds: float
+
+
+def verify(
+    settings: Settings, customer: str, logical_date: date | None = None, *, release_id: str | None = None
+) -> VerifyResult:
+    """Verify the image of a release: the one named, else the newest of a date, else the current one.
+
+    Raises:
+        MissingStep: the release was never baked.
+        VerifyFailed: a check failed; the report names file and check.
+    """
+    with outcome(settings, customer, "verify", logical_date) as noted:
+        lake = open_lake(settings, customer)
+        release = releases.find(lake, release_id=release_id, logical_date=logical_date)
+        layout = layout_of(settings, customer)
+        digest = images(layout).get(f"{customer}:{release.short_id}")
+        if digest is None:
+            raise MissingStep(
+                f"release {release.short_id} of {customer} has no image in {layout}. Run `cradle bake {customer}`."
+            )
+        result = verify_image(settings, layout, digest)
+        noted.counts = {"checks": len(result.checks), "failed": sum(not check.ok for check in result.checks)}
+        noted.outputs = {"digest": digest, "answer_seconds": result.answer_seconds}
+        _report(settings, customer, result)
+        if not result.verified:
+            lines = "\n".join(f"  {check.name}: {check.detail}" for check in result.checks if not check.ok)
+            raise VerifyFailed(f"image {digest} of {customer} is not what its manifest promises:\n{lines}")
+        unpack(settings, customer, digest)
+        events = releases.image_events(lake, release.release_id)
+        baked = next((row for row in events if row["digest"] == digest and row["event"] == "baked"), None)
+        size = baked["bytes"] if baked else 0
+        releases.record_image_event(lake, release.release_id, "verified", digest, size, [])
+        return result
+
+
+def verify_image(settings: Settings, layout: Path, digest: str) -> VerifyResult:
+    """Check one image of a layout; a failed check is in the result, not an error."""
+    checks: list[Check] = []
+    with tempfile.TemporaryDirectory(dir=_scratch(settings)) as name:
+        root = Path(name) / "root"
+        root.mkdir()
+        _check(checks, "blobs", lambda: _blobs(layout, digest))
+        _check(checks, "unpack", lambda: unpack_into(layout, digest, root))
+        manifest = _read(checks, root)
+        answer_seconds = 0.0
+        if manifest and all(check.ok for check in checks):
+            _check(checks, "files", lambda: _files(root, manifest))
+            for table in manifest.tables:
+                _check(checks, f"table {table}", lambda table=table: _table(root, manifest, table))
+            _check(checks, "vectors", lambda: _vectors(root, manifest))
+            answer_seconds = _ask(checks, root)
+    return VerifyResult(
+        customer=manifest.customer if manifest else "",
+        release_id=manifest.release_id if manifest else "",
+        digest=digest,
+        verified=all(check.ok for check in checks),
+        checks=tuple(checks),
+        answer_seconds=answer_seconds,
+    )
+
+
+def _scratch(settings: Settings) -> Path:
+    folder = settings.home / "work" / "verify"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _check(checks: list[Check], name: str, test: Callable[[], str | None]) -> None:
+    clock = time.monotonic()
+    try:
+        detail, ok = test() or "as promised", True
+    except (
+        VerifyFailed,
+        MissingStep,
+        OSError,
+        RuntimeError,
+        ValueError,
+        KeyError,
+        duckdb.Error,
+        sqlite3.Error,
+    ) as error:
+        detail, ok = str(error), False
+    checks.append(Check(name=name, ok=ok, detail=detail, seconds=round(time.monotonic() - clock, 3)))
+
+
+def _read(checks: list[Check], root: Path) -> Manifest | None:
+    found: list[Manifest] = []
+    _check(checks, "manifest", lambda: found.append(read_manifest(root)))
+    return found[0] if found else None
+
+
+def _blobs(layout: Path, digest: str) -> str:
+    manifest = oci.get_json(layout, digest)
+    oci.get_json(layout, manifest["config"]["digest"])
+    for entry in manifest["layers"]:
+        path = oci.blob_path(layout, entry["digest"])
+        name = entry.get("annotations", {}).get("cradle.layer", "base")
+        if not path.is_file():
+            raise VerifyFailed(f"layer {name}: blob {entry['digest']} is missing")
+        if path.stat().st_size != entry["size"] or f"sha256:{file_sha256(path)}" != entry["digest"]:
+            raise VerifyFailed(f"layer {name}: blob {entry['digest']} is damaged")
+    return f"{len(manifest['layers'])} layers"
+
+
+def _files(root: Path, manifest: Manifest) -> str:
+    have = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()} - {FILE}
+    missing, extra = sorted(manifest.files.keys() - have), sorted(have - manifest.files.keys())
+    if missing or extra:
+        raise VerifyFailed(
+            f"missing: {', '.join(missing) or 'none'}; not in the manifest: {', '.join(extra) or 'none'}"
+        )
+    for path, entry in manifest.files.items():
+        if file_sha256(root / path) != entry.sha256:
+            raise VerifyFailed(f"{path} is not the file that was baked")
+    return f"{len(have)} files"
+
+
+def _table(root: Path, manifest: Manifest, table: str) -> str:
+    entry = manifest.tables[table]
+    con = duckdb.connect(":memory:")
+    con.execute("set TimeZone = 'UTC'")
+    relation = f"read_parquet('{root / entry.file}')"
+    (rows,) = con.execute(f"select count(*) from {relation}").fetchall()[0]
+    if rows != entry.rows:
+        raise VerifyFailed(f"{entry.file} holds {rows} rows where {entry.rows} are promised")
+    if content_digest(con, relation) != entry.content_digest:
+        raise VerifyFailed(f"{entry.file} holds other rows than the pinned snapshot {entry.snapshot_id}")
+    if entry.key_index:
+        _keys(root / entry.key_index, con, relation, entry.key)
+    return f"{rows} rows"
+
+
+def _keys(path: Path, con: duckdb.DuckDBPyConnection, relation: str, key: tuple[str, ...]) -> None:
+    index = sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)
+    with contextlib.closing(index):
+        if index.execute("pragma integrity_check").fetchone()[0] != "ok":
+            raise VerifyFailed(f"{path.name} is damaged")
+        listed = sorted(json.loads(row)[key[0]] for (row,) in index.execute("select row from rows"))
+    wanted = sorted(value for (value,) in con.execute(f'select "{key[0]}" from {relation}').fetchall())
+    if listed != wanted:
+        raise VerifyFailed(f"{path.name} holds {len(listed)} keys, the table {len(wanted)}, or they differ")
+
+
+def _vectors(root: Path, manifest: Manifest) -> str:
+    entry = manifest.vectors
+    if entry is None:
+        return "none promised"
+    index = FlatIndex(root / entry.index)
+    con = duckdb.connect(":memory:")
+    ids = con.execute(f"select chunk_id from read_parquet('{root / entry.chunks}')").fetchall()
+    tables = [one for name, one in manifest.tables.items() if name.endswith("_chunks")]
+    known = {row for one in tables for row in con.execute(f"select chunk_id from '{root / one.file}'").fetchall()}
+    if not index.count == entry.count == len(ids) or index.dimension != entry.dimension:
+        raise VerifyFailed(
+            f"{entry.index} holds {index.count} x {index.dimension}, {entry.chunks} {len(ids)} rows; promised are "
+            f"{entry.count} x {entry.dimension}"
+        )
+    if set(ids) != known:
+        raise VerifyFailed(f"{entry.chunks} names other chunks than the tables hold")
+    return f"{entry.count} x {entry.dimension}"
+
+
+def _ask(checks: list[Check], root: Path) -> float:
+    """Serve the files in a clean process and ask the golden questions."""
+    clock = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "cradle.bake.questions", str(root)],
+        cwd=PROJECT,
+        env={**clean_environment(), "PYTHONPATH": str(PROJECT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    seconds = round(time.monotonic() - clock, 3)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        checks.append(Check(name="serve", ok=False, detail=last, seconds=seconds))
+        return 0.0
+    report = json.loads(done.stdout)
+    checks.extend(Check(**answer, seconds=0.0) for answer in report["answers"])
+    return float(report["seconds"])
+
+
+def _report(settings: Settings, customer: str, result: VerifyResult) -> None:
+    path = settings.images(customer) / "verify" / f"{result.digest.removeprefix('sha256:')}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(result.model_dump_json(indent=1), encoding="utf-8")

@@ -1,0 +1,110 @@
+"""What the API answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Health(_Answer):
+    """State of the service; the last two keys are those of the earlier API."""
+
+    status: str = Field(examples=["healthy"])
+    release: str = Field(examples=["3e51685b01db"])
+    capabilities: dict[str, bool] = Field(examples=[{"tables": True, "search": True}])
+    problem: str | None = Field(default=None, description="Why a capability is missing.")
+    delta_tables: list[str] = Field(examples=[["orders", "daily_revenue"]])
+    lance_datasets: list[str] = Field(examples=[["embeddings.lance"]])
+
+
+class Stats(_Answer):
+    """Numbers of the release; the first three keys are those of the earlier API."""
+
+    delta_tables: int = Field(examples=[7])
+    lance_datasets: int = Field(examples=[1])
+    total_size_mb: float = Field(examples=[170.74])
+    customer: str = Field(examples=["demo"])
+    release: str
+    logical_date: str = Field(examples=["2024-04-01"])
+    rows: dict[str, int] = Field(description="Rows of each table.")
+    vectors: int = Field(examples=[293437])
+    dimension: int | None = Field(examples=[384])
+    model: str | None = Field(examples=["sentence-transformers/all-MiniLM-L6-v2"])
+
+
+class ColumnInfo(_Answer):
+    """A column."""
+
+    name: str
+    type: str
+    description: str
+    unit: str | None
+
+
+class TableInfo(_Answer):
+    """A table of the release."""
+
+    name: str = Field(examples=["marts.orders"])
+    rows: int
+    key: list[str]
+    columns: list[ColumnInfo]
+
+
+class Tables(_Answer):
+    """All tables of the release."""
+
+    tables: list[TableInfo]
+
+
+class Page(_Answer):
+    """Some rows of a table. Decimals are JSON numbers with all their digits."""
+
+    table: str = Field(examples=["marts.daily_revenue"])
+    total: int = Field(description="Rows that fit the filters; without one, rows of the whole table.", examples=[865])
+    limit: int
+    offset: int
+    rows: list[dict[str, Any]]
+
+
+class HitInfo(_Answer):
+    """A chunk that was found, and where it stands."""
+
+    score: float = Field(description="Cosine similarity.", examples=[0.71])
+    chunk_id: str
+    corpus: str = Field(examples=["products"])
+    document_id: str
+    title: str | None
+    heading: str | None
+    text: str
+    sku: str | None
+    source_file: str | None
+
+
+class Found(_Answer):
+    """Answer to a search."""
+
+    query: str
+    hits: list[HitInfo]
+
+
+class Names(_Answer):
+    """Data sets under the names of the earlier API."""
+
+    datasets: list[str] = Field(examples=[["embeddings.lance"]])
+
+
+class LegacyTables(_Answer):
+    """Tables under the names of the earlier API."""
+
+    tables: list[str] = Field(examples=[["orders", "daily_revenue"]])
+
+
+class Problem(_Answer):
+    """What went wrong, and what is allowed."""
+
+    detail: str = Field(examples=["table 'ordres' is unknown. Known: marts.daily_revenue, marts.orders."])

@@ -1,0 +1,120 @@
+"""Reads an unpacked image: tables through DuckDB, single rows through the key index, search over the flat index."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import duckdb
+
+from cradle.errors import CradleError
+from cradle.log import get
+from cradle.manifest import Manifest, TableEntry, read_manifest
+from cradle.search import Hit, Searcher
+
+log = get("serve")
+MEMORY = "512MB"
+
+
+class UnknownTable(CradleError):
+    """The release has no such table or column."""
+
+
+class Store:
+    """An image's data, read-only."""
+
+    def __init__(self, root: Path, threads: int = 2) -> None:
+        self.root = root.resolve()
+        self.manifest: Manifest = read_manifest(self.root)
+        self._con = duckdb.connect(":memory:", config={"memory_limit": MEMORY, "threads": str(threads)})
+        for table, entry in self.manifest.tables.items():
+            path = str(self.root / entry.file).replace("'", "''")
+            self._con.execute(f"""create view "{table}" as select * from read_parquet('{path}')""")
+        self._con.execute("set allowed_directories = [$root]", {"root": str(self.root)})
+        self._con.execute("set enable_external_access = false")
+        self._con.execute("set lock_configuration = true")
+        self._searcher: Searcher | None = None
+        self.search_problem = "the release has no texts" if self.manifest.vectors is None else ""
+        if self.manifest.vectors is not None:
+            self._open_search(threads)
+
+    def _open_search(self, threads: int) -> None:
+        try:
+            self._searcher = Searcher(self.root, self.manifest, threads)
+        except (OSError, RuntimeError, ValueError, duckdb.Error) as error:
+            # A damaged encoder costs the search, not the tables.
+            self.search_problem = f"vectors or encoder can't be read: {error}"
+            log.error("search is not available", problem=self.search_problem)
+        except Exception as error:
+            if type(error).__module__.split(".")[0] not in ("onnxruntime", "builtins"):
+                raise
+            self.search_problem = f"encoder can't be read: {error}"
+            log.error("search is not available", problem=self.search_problem)
+
+    @property
+    def can_search(self) -> bool:
+        """Whether search answers."""
+        return self._searcher is not None
+
+    def table(self, name: str) -> tuple[str, TableEntry]:
+        """Return a table by its name, with or without its layer.
+
+        Raises:
+            UnknownTable: the release has no such table.
+        """
+        for full, entry in self.manifest.tables.items():
+            if name in (full, full.split(".", 1)[1]):
+                return full, entry
+        raise UnknownTable(f"table {name!r} is unknown. Known: {', '.join(sorted(self.manifest.tables))}.")
+
+    def rows(self, name: str, limit: int, offset: int, filters: dict[str, str]) -> tuple[int, list[str]]:
+        """Return (rows that fit the filters, one page of them as JSON objects in key order).
+
+        Raises:
+            UnknownTable: no such table or column.
+        """
+        full, entry = self.table(name)
+        known = {column.name for column in entry.columns}
+        wrong = sorted(filters.keys() - known)
+        if wrong:
+            raise UnknownTable(f"column {', '.join(wrong)} is unknown in {full}. Known: {', '.join(sorted(known))}.")
+        where = " and ".join(f'"{column}"::varchar = ?' for column in filters)
+        clause = f"where {where}" if where else ""
+        order = ", ".join(f'"{column}"' for column in entry.key) or "all"
+        cursor, values = self._con.cursor(), list(filters.values())
+        total = entry.rows
+        if where:
+            (total,) = cursor.execute(f'select count(*) from "{full}" {clause}', values).fetchall()[0]
+        page = cursor.execute(
+            f'select to_json(t)::varchar from (select * from "{full}" {clause} order by {order} limit ? offset ?) t',
+            [*values, limit, offset],
+        ).fetchall()
+        return int(total), [row[0] for row in page]
+
+    def row(self, name: str, key: str) -> str | None:
+        """Return one row as JSON by its key; None when there is none."""
+        full, entry = self.table(name)
+        if entry.key_index is None:
+            _, found = self.rows(full, 1, 0, {entry.key[0]: key})
+            return found[0] if found else None
+        uri = f"{(self.root / entry.key_index).as_uri()}?mode=ro&immutable=1"
+        con = sqlite3.connect(uri, uri=True)
+        try:
+            row = con.execute("select row from rows where key = ?", (key,)).fetchone()
+        finally:
+            con.close()
+        return str(row[0]) if row else None
+
+    def search(self, query: str, k: int, filters: dict[str, str]) -> list[Hit]:
+        """Return the k nearest chunks.
+
+        Raises:
+            CradleError: this release can't search, or not now.
+        """
+        if self._searcher is None:
+            raise CradleError(f"search is not available: {self.search_problem}.")
+        return self._searcher.search(query, k, filters)
+
+    def bytes(self) -> int:
+        """Return the size of all files."""
+        return sum(entry.bytes for entry in self.manifest.files.values())
