@@ -18,8 +18,8 @@ STEPS = {
     "embed": ("cradle.indexing:embed_chunks", "Embed the texts that have no vector yet."),
     "index": ("cradle.indexing:index_chunks", "Build the collection; a fresh process verifies it."),
     "release": ("cradle.releases:release", "Pin all tables and vectors as one row."),
-    "bake": ("cradle.bake:bake_night", "Make the image of the release."),
-    "verify": ("cradle.bake:verify_night", "Hash and count everything again, serve it, ask it golden questions."),
+    "bake": ("cradle.bake:bake", "Make the image of the release."),
+    "verify": ("cradle.bake:verify", "Hash and count everything again, serve it, ask it golden questions."),
 }
 
 
@@ -40,7 +40,7 @@ def ingest(name: str, source: str) -> dict[str, Any]:
 
 
 @task
-def step(name: str, verb: str, **options: Any) -> dict[str, Any]:
+def step(name: str, verb: str, options: dict[str, Any]) -> dict[str, Any]:
     """Run one verb for the customer and the date."""
     if verb in ("bake", "verify") and not get_current_context()["params"]["bake"]:
         raise AirflowSkipException("this run makes no image")

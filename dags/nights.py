@@ -6,6 +6,7 @@ Run:  cradle night demo, or "Trigger" in Airflow
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from airflow.sdk import DAG, CronDataIntervalTimetable, ExceptionRetryPolicy, Param, RetryAction, RetryRule
 from airflow.sdk import get_parsing_context as parsing
@@ -30,12 +31,15 @@ TASK = {"retries": 2, "retry_policy": RETRY, "execution_timeout": timedelta(hour
 
 
 def fill(name: str, sources: list[str]) -> None:
-    """Chain the steps; the release carries the build's attempt number, so that an overtaken run can't publish."""
-    before, attempt = ingest.partial(name=name).expand(source=sources), None
+    """Chain the steps: attempt number and release id are handed on, so that an overtaken run can't publish."""
+    before = ingest.partial(name=name).expand(source=sources)
+    made: dict[str, Any] = {}
     for verb, (_, doc) in STEPS.items():
-        made = step.override(task_id=verb, doc_md=doc)(name, verb, **({"attempt": attempt} if verb == "release" else {}))
-        before >> made
-        before, attempt = made, made["attempt"] if verb == "build" else attempt
+        options = {"attempt": made["build"]["attempt"]} if verb == "release" else {}
+        options |= {"release_id": made["release"]["release_id"]} if verb in ("bake", "verify") else {}
+        made[verb] = step.override(task_id=verb, doc_md=doc)(name, verb, options)
+        before >> made[verb]
+        before = made[verb]
 
 
 def make(name: str) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from cradle.cli.airflow import prepare_airflow
+from cradle.cli.airflow import end_dead_runs, prepare_airflow, tell_times
 from cradle.cli.progress import Redirect, Says, Step, Watch, lines
 from cradle.config import PROJECT, Settings
 from cradle.customers import Customer, load_customer, night_date
@@ -87,14 +87,39 @@ def _run(settings: Settings, customer: Customer, day: date, conf: dict[str, Any]
     dag = BundleDagBag(folder, bundle_path=folder, bundle_name="dags-folder").get_dag(f"night_{customer.customer}")
     if dag is None:
         raise ConfigError(f"Airflow finds no DAG night_{customer.customer} in {folder}. Run `cradle doctor`.")
-    _end_dead_runs(dag.dag_id)
-    listeners = get_listener_manager()
-    listeners.add_listener(watch)
+    end_dead_runs(dag.dag_id)
+    began = datetime.now(UTC)
+    listener, manager = _listener(watch), get_listener_manager()
+    manager.add_listener(listener)
     try:
         run = dag.test(logical_date=_instant(customer, day), run_conf=conf)
     finally:
-        listeners.pm.unregister(watch)
+        manager.pm.unregister(listener)
+        tell_times(f"night_{customer.customer}", began, _interval(customer, day))
     return str(run.run_id), str(run.state)
+
+
+def _listener(watch: Watch) -> Any:
+    from airflow.listeners import hookimpl
+
+    class Listener:
+        @hookimpl
+        def on_task_instance_running(self, task_instance: Any) -> None:
+            watch.begins(task_instance)
+
+        @hookimpl
+        def on_task_instance_success(self, task_instance: Any) -> None:
+            watch.ends(task_instance, "success")
+
+        @hookimpl
+        def on_task_instance_skipped(self, task_instance: Any) -> None:
+            watch.ends(task_instance, "skipped")
+
+        @hookimpl
+        def on_task_instance_failed(self, task_instance: Any, error: Any) -> None:
+            watch.fails(task_instance, error)
+
+    return Listener()
 
 
 def _instant(customer: Customer, day: date) -> datetime:
@@ -103,12 +128,12 @@ def _instant(customer: Customer, day: date) -> datetime:
     return datetime.combine(day, now.timetz()).astimezone(UTC)
 
 
-def _end_dead_runs(dag_id: str) -> None:
-    """Mark runs whose process was killed as failed, else a scheduler that starts later would take them up."""
-    from airflow.models.dagrun import DagRun
-    from airflow.utils.session import create_session
-    from sqlalchemy import update
+def _interval(customer: Customer, day: date) -> tuple[datetime, datetime]:
+    """Return the first data interval that begins on a local day; without one, the day itself."""
+    from croniter import croniter
 
-    mine = (DagRun.dag_id == dag_id, DagRun.state == "running", DagRun.triggering_user_name == "dag_test")
-    with create_session() as session:
-        session.execute(update(DagRun).where(*mine).values(state="failed", end_date=datetime.now(UTC)))
+    zone = customer.operation.zone
+    midnight = datetime.combine(day, datetime.min.time(), zone)
+    fires = croniter(customer.operation.schedule, midnight - timedelta(seconds=1))
+    start, end = fires.get_next(datetime), fires.get_next(datetime)
+    return (start, end) if start.date() == day else (midnight, midnight + timedelta(days=1))

@@ -102,7 +102,34 @@ class Watch:
         self._says(step)
         self._redirect.to(self._redirect.target)
 
+    def fails(self, task: Any, error: Any) -> None:
+        """Note a failure; the first one that is not tried again is the night's."""
+        if str(task.state) == "up_for_retry":
+            return self.ends(task, "retry")
+        if self.error is None and isinstance(error, BaseException):
+            self.error = error
+        return self.ends(task, "failed")
+
     @staticmethod
     def _source(task: Any) -> str | None:
         source = getattr(task.task, "op_kwargs", {}).get("source")
         return str(source) if source else None
+
+
+def lines(redirect: Redirect) -> Says:
+    """Say each finished step in one line on the terminal; on a real one, the running step as well."""
+    console = Console(file=redirect.terminal, highlight=False)
+    status = console.status("")
+
+    def say(step: Step) -> None:
+        name = f"{step.verb} {step.source or ''}".strip()
+        if step.state == "begins":
+            status.update(f"{name} …")
+            status.start()
+            return
+        status.stop()
+        mark, style = MARKS[step.state]
+        counts = ", ".join(f"{value:,} {key.replace('_', ' ')}" for key, value in step.counts.items() if value)
+        console.print(Text.assemble((f"{mark} ", style), f"{name:<18}{step.seconds:>7.1f} s  ", (counts, "dim")))
+
+    return say
