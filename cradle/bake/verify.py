@@ -224,7 +224,7 @@ def _ask(checks: list[Check], root: Path) -> float:
     """Serve the files in a clean process and ask the golden questions."""
     clock = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-m", "cradle.bake.questions", str(root)],
+        [sys.executable, "-P", str(PROJECT / "cradle" / "serve" / "questions.py"), str(root)],
         cwd=PROJECT,
         env={**clean_environment(), "PYTHONPATH": str(PROJECT)},
         capture_output=True,

@@ -1,7 +1,8 @@
 """What runs in the clean process of a verification: serves an unpacked image and asks it questions over HTTP.
 
 Only what belongs to the extra `serve` may be imported; anything else is refused as if it were not installed.
-Run by cradle.bake.verify only: python -m cradle.bake.questions ROOT
+Run by cradle.bake.verify only, as a script, so that nothing is imported before the guard stands:
+python -P cradle/serve/questions.py ROOT
 """
 
 from __future__ import annotations
@@ -94,8 +95,9 @@ def main(root: Path) -> dict[str, Any]:
     seconds = round(time.monotonic() - clock, 3)
     server.should_exit = True
     thread.join(10)
-    foreign = sorted({name.split(".")[0] for name in sys.modules} - allowed - set(sys.stdlib_module_names))
-    foreign = [name for name in foreign if not name.startswith("_")]
+    installed = set(importlib.metadata.packages_distributions())
+    loaded = {name.split(".")[0] for name in sys.modules if not name.startswith("_")}
+    foreign = sorted((loaded & installed) - allowed)
     answers.append({"name": "imports", "ok": not foreign, "detail": ", ".join(foreign) or f"only the extra {EXTRA}"})
     return {"seconds": seconds, "answers": answers}
 

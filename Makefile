@@ -1,0 +1,56 @@
+# Cradle. Everything below runs without root, without a server, and without a network beyond the package index.
+PYTHON ?= python3.11
+BIN := .venv/bin
+STAMP := .venv/.ready
+DATE ?=
+CUSTOMER ?= demo
+FROM ?=
+
+.PHONY: help setup demo ui test test-unit test-long lint lock docs
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## Make the environment in .venv from the locked requirements
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.txt requirements/uv.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $(STAMP)
+
+demo: $(STAMP) ## Run the demo customer's night; FROM=<folder> CUSTOMER=<name> runs it on your files
+ifeq ($(FROM),)
+	@$(BIN)/cradle generate $(CUSTOMER)
+	@$(BIN)/cradle night $(CUSTOMER) $(if $(DATE),--date $(DATE))
+else
+	@test -f data/customers/$(CUSTOMER).yaml || $(BIN)/cradle customers add $(CUSTOMER) --from "$(FROM)"
+	@$(BIN)/cradle night $(CUSTOMER) --from "$(FROM)" $(if $(DATE),--date $(DATE))
+endif
+
+ui: $(STAMP) ## Start Airflow, the dashboards and the API of the image; Ctrl-C stops all three
+	@$(BIN)/cradle ui $(CUSTOMER)
+
+test: $(STAMP) lint test-unit ## Check the code and run all tests but the long ones
+	$(BIN)/python -m pytest -q -m "not long" --ignore=tests/unit
+
+test-unit: $(STAMP) ## Run the unit tests
+	$(BIN)/python -m pytest -q tests/unit
+
+test-long: $(STAMP) ## Run the long tests: whole nights killed and backfilled
+	$(BIN)/python -m pytest -q -m long
+
+lint: $(STAMP) ## Check style, types and import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+docs: $(STAMP) ## Write the pages that are generated from the code
+	$(BIN)/python -m tests.write_docs
+
+lock: ## Resolve the requirements anew (needs uv)
+	uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra serve pyproject.toml -o requirements/serve.txt
+	uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra factory --extra dev pyproject.toml requirements/build.in -o requirements/dev.txt
+	echo uv | uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header - -o requirements/uv.txt

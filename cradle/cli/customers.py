@@ -1,0 +1,84 @@
+"""Commands about the customers' YAML files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cradle.cli.output import AsJson, CustomerName, console, emit, table
+from cradle.cli.verbs import day, ready
+from cradle.errors import ConfigError
+
+app = typer.Typer(help="List, add and accept customers.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_customers(as_json: AsJson = False) -> None:
+    """List the customers. Example: cradle customers list"""
+    from cradle.customers import customer_names, load_customer
+
+    found = ready()
+    rows = []
+    for name in customer_names(found.customers):
+        try:
+            known = load_customer(found.customers, name)
+            sources = ", ".join(source.name for source in known.installation.sources)
+            rows.append([name, known.operation.title, sources, known.params_hash[:12]])
+        except ConfigError as error:
+            rows.append([name, "broken", str(error).splitlines()[0], ""])
+    if as_json:
+        keys = ("customer", "title", "sources", "params_hash")
+        emit([dict(zip(keys, row, strict=True)) for row in rows], True, "", [])
+    else:
+        table("customers", ["customer", "title", "sources", "parameters"], rows)
+
+
+@app.command()
+def add(
+    customer: CustomerName,
+    folder: Annotated[
+        Path, typer.Option("--from", help="Folder with the customer's files.", exists=True, file_okay=False)
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Look at a folder's files and write the customer's YAML. Example: cradle customers add acme --from ./files"""
+    from dlt_pipelines.reading.look import look, to_yaml
+
+    found = ready()
+    target = found.customers / f"{customer}.yaml"
+    if target.exists():
+        raise ConfigError(f"{target} exists. Edit it, or choose another name.")
+    seen = look(folder, customer)
+    text = to_yaml(seen)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text, encoding="utf-8")
+    sources = [
+        (one.name, f"{one.role}, {one.format}, {', '.join(one.files[:3])}")
+        for one in seen.customer.installation.sources
+    ]
+    content = {"customer": customer, "file": str(target), "left_out": list(seen.left_out), "notes": list(seen.notes)}
+    emit(content, as_json, f"{customer}: wrote {target}", sources)
+    if not as_json:
+        for note in (*seen.notes, *(f"left out: {name}" for name in seen.left_out)):
+            console.print(f"  [yellow]![/yellow] {note}", highlight=False)
+        console.print(f"\nRead and edit it, then: [bold]cradle night {customer} --from {folder}[/bold]")
+
+
+@app.command()
+def accept(
+    customer: CustomerName,
+    valid_from: Annotated[str, typer.Option(help="First logical date of the new epoch, YYYY-MM-DD.")],
+    as_json: AsJson = False,
+) -> None:
+    """Accept a changed installation block. Example: cradle customers accept demo --valid-from 2024-05-01"""
+    from cradle.catalog import open_lake
+    from cradle.catalog.epochs import accept as accept_epoch
+    from cradle.customers import load_customer
+
+    found = ready()
+    known = load_customer(found.customers, customer)
+    epoch = accept_epoch(open_lake(found, customer), known, day(found, customer, valid_from))
+    facts = {"epoch": epoch.epoch, "valid_from": epoch.valid_from.isoformat(), "params_hash": epoch.params_hash}
+    emit({"customer": customer, **facts}, as_json, f"{customer}: accepted", facts.items())

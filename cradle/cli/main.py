@@ -1,0 +1,40 @@
+"""Assembles the commands. Nothing heavy is imported before a command runs: `cradle --help` answers at once.
+
+Run:  cradle --help
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from cradle.cli import customers, state, verbs
+from cradle.cli.output import fail
+from cradle.config import quieten
+from cradle.errors import EXIT_CODES, CradleError
+
+EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + "."
+
+app = typer.Typer(
+    name="cradle",
+    help="Customer lakehouse factory: every night one verified image per customer.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+verbs.register(app)
+state.register(app)
+app.add_typer(customers.app, name="customers")
+
+
+def run() -> None:
+    """Run the command line; an error of the product ends with its message and its exit code."""
+    quieten()
+    try:
+        app()
+    except CradleError as error:
+        fail(error, as_json="--json" in sys.argv)
+        sys.exit(error.exit_code)

@@ -1,0 +1,207 @@
+"""Commands that look: status, doctor; and those that set things in motion: generate, night."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cradle.cli.output import AsJson, CustomerName, Date, console, emit, size, table
+from cradle.cli.verbs import day, ready
+from cradle.config import Settings
+from cradle.errors import CradleError, MissingStep
+
+PANEL = "Looking and running"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    for command in (night, status, doctor, generate, ui):
+        app.command(rich_help_panel=PANEL)(command)
+
+
+def image_root(found: Settings, customer: str, release_id: str | None = None) -> Path:
+    """Unpack the image of a release (none: the current one) and return its folder.
+
+    Raises:
+        MissingStep: there is no such release, or it was never baked.
+    """
+    from cradle import releases
+    from cradle.bake.unpack import images, unpack
+    from cradle.catalog import open_lake
+
+    release = releases.find(open_lake(found, customer), release_id=release_id)
+    digest = images(found.images(customer) / "layout").get(f"{customer}:{release.short_id}")
+    if digest is None:
+        raise MissingStep(f"release {release.short_id} of {customer} has no image. Run `cradle bake {customer}`.")
+    return unpack(found, customer, digest)
+
+
+def status_of(found: Settings, customer: str) -> dict[str, Any]:
+    """Return the last release of a customer: its tables, rejects, vectors and image."""
+    from cradle import releases
+    from cradle.catalog import open_lake
+    from cradle.catalog.epochs import epochs
+    from cradle.customers import load_customer
+
+    load_customer(found.customers, customer)
+    lake = open_lake(found, customer)
+    current = releases.current(lake)
+    content: dict[str, Any] = {"customer": customer, "environment": found.environment, "release": None}
+    if current is None:
+        return content
+    model = next(one.installation.embedding.model for one in epochs(lake) if one.epoch == current.epoch)
+    events = releases.image_events(lake, current.release_id)
+    baked = [event for event in events if event["event"] == "baked"]
+    content["release"] = {
+        "id": current.release_id,
+        "logical_date": current.logical_date.isoformat(),
+        "sequence": current.sequence,
+        "same_as": current.same_as.isoformat() if current.same_as else None,
+        "created_at": current.created_at.isoformat(),
+        "tables": {name: {"snapshot_id": pin.snapshot_id, "rows": pin.rows} for name, pin in current.pins.items()},
+    }
+    content["rejects"] = current.rejects
+    vectors = current.collection
+    content["vectors"] = {
+        "count": vectors.count if vectors else 0,
+        "dimension": vectors.dimension if vectors else None,
+        "model": model if vectors else None,
+    }
+    content["image"] = _image(baked[-1], events) if baked else None
+    return content
+
+
+def _image(baked: dict[str, Any], events: list[dict[str, Any]]) -> dict[str, Any]:
+    import json
+
+    return {
+        "digest": baked["digest"],
+        "bytes": baked["bytes"],
+        "layers": json.loads(baked["layers"]),
+        "verified": any(one["event"] == "verified" and one["digest"] == baked["digest"] for one in events),
+    }
+
+
+def status(customer: CustomerName, as_json: AsJson = False) -> None:
+    """Tell the last release of a customer and its image. Example: cradle status demo --json"""
+    found = ready()
+    content = status_of(found, customer)
+    release, image = content["release"], content.get("image")
+    if release is None:
+        emit(content, as_json, f"{customer}: no release yet", [("next", f"cradle night {customer}")])
+        return
+    facts = [("release", release["id"][:12]), ("logical date", release["logical_date"])]
+    facts += [(name, f"{one['rows']:,} rows") for name, one in release["tables"].items()]
+    facts += [("rejects", content["rejects"]), ("vectors", content["vectors"]["count"])]
+    if image:
+        verified = "verified" if image["verified"] else "not verified"
+        facts += [("image", f"{image['digest']}, {size(image['bytes'])}, {verified}")]
+    emit(content, as_json, f"{customer} in {found.environment}", facts)
+
+
+def doctor(
+    customer: Annotated[str | None, typer.Argument(help="Also check this customer's YAML and lake.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check this machine, the settings and the customers' files. Example: cradle doctor"""
+    found = ready()
+    checks = _checks(found, customer)
+    if as_json:
+        emit(checks, True, "", [])
+    else:
+        table("doctor", ["check", "ok", "detail"], [[one["check"], one["ok"], one["detail"]] for one in checks])
+    if not all(one["ok"] for one in checks):
+        raise typer.Exit(2)
+
+
+def _checks(found: Settings, customer: str | None) -> list[dict[str, Any]]:
+    from cradle.catalog import open_lake
+    from cradle.customers import customer_names, load_customer
+
+    checks: list[dict[str, Any]] = []
+
+    def check(name: str, test: Any) -> None:
+        try:
+            checks.append({"check": name, "ok": True, "detail": str(test())})
+        except (CradleError, ImportError, OSError) as error:
+            checks.append({"check": name, "ok": False, "detail": str(error)})
+
+    check("python", lambda: sys.version.split()[0])
+    for module in ("airflow", "chromadb", "dbt", "dlt", "duckdb", "pyiceberg", "torch"):
+        check(module, lambda module=module: metadata.version(_package(module)))
+    check("home", lambda: _writable(found.home))
+    names = [customer] if customer else customer_names(found.customers)
+    for name in names:
+        check(f"{name}.yaml", lambda name=name: load_customer(found.customers, name).params_hash[:12])
+    if customer:
+        check("catalog", lambda: open_lake(found, customer).environment)
+    return checks
+
+
+def _package(module: str) -> str:
+    return {"airflow": "apache-airflow", "dbt": "dbt-core"}.get(module, module)
+
+
+def _writable(folder: Path) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    probe = folder / ".doctor"
+    probe.write_text("ok")
+    probe.unlink()
+    return f"{folder}, {size(shutil.disk_usage(folder).free)} free"
+
+
+def generate(
+    example: Annotated[str, typer.Argument(help="demo, lightnet or eaton.")],
+    seed: Annotated[int, typer.Option(help="Seed of the random numbers.")] = 42,
+    rows: Annotated[int | None, typer.Option(help="Orders or products; none: full size.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write an example customer's files into its inbox. Example: cradle generate lightnet --rows 2000"""
+    from dataclasses import asdict
+
+    from cradle.examples import generate as make
+
+    found = ready()
+    made = make(example, found.inbox(example), seed=seed, rows=rows)
+    facts = [("files", len(made.files)), ("new or changed", made.written), ("size", size(made.bytes))]
+    emit(asdict(made), as_json, f"{example}: {found.inbox(example)}", facts)
+
+
+def night(
+    customer: CustomerName,
+    when: Date = None,
+    folder: Annotated[Path | None, typer.Option("--from", help="Copy this folder into the inbox first.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run the whole night of a customer through Airflow. Example: cradle night demo --date 2024-04-01"""
+    from cradle.cli.night import run_night
+    from cradle.cli.summary import summary
+
+    found = ready()
+    logical_date = day(found, customer, when)
+    if folder is not None:
+        from dlt_pipelines.inbox import fill_inbox
+
+        fill_inbox(found, customer, folder)
+    result = run_night(found, customer, logical_date, says=None if as_json else _say)
+    summary(found, result, as_json)
+
+
+def _say(name: str, step: Any) -> None:
+    if step is None:
+        return
+    mark = "[green]✓[/green]" if step.state == "success" else f"[yellow]{step.state}[/yellow]"
+    source = f" {step.source}" if step.source else ""
+    console.print(f"  {mark} {step.verb}{source} [dim]{step.seconds:.1f} s[/dim]")
+
+
+def ui(customer: Annotated[str, typer.Argument(help="Customer whose image is served.")] = "demo") -> None:
+    """Start Airflow, the dashboards and the API of the image, until Ctrl-C. Example: cradle ui demo"""
+    from cradle.cli.ui import run_ui
+
+    run_ui(ready(), customer)
