@@ -318,7 +318,7 @@ def logical_date(customer: Customer, instant: Any) -> date:
 
 
 def night_date(customer: Customer, wanted: datetime | None, now: datetime) -> date:
-    """Return the logical date of a run: the local date of `wanted`, else of the start of the interval that holds `now`."""
+    """Return a run's logical date: the local date of `wanted`, else that on which the interval around `now` began."""
     if wanted is not None:
         return logical_date(customer, wanted)
     from croniter import croniter

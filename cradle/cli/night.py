@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 from cradle.cli.airflow import end_dead_runs, prepare_airflow, tell_times
-from cradle.cli.progress import Redirect, Says, Step, Watch, lines
+from cradle.cli.progress import Redirect, Step, Watch, lines, silence
 from cradle.config import PROJECT, Settings
 from cradle.customers import Customer, load_customer, night_date
 from cradle.errors import ConfigError, Unavailable
@@ -31,6 +32,17 @@ class NightResult:
     seconds: float
     steps: tuple[Step, ...]
 
+    def count(self, verb: str, name: str) -> int:
+        """Return what a verb counted, over all its tasks."""
+        return sum(int(step.counts.get(name, 0)) for step in self.steps if step.verb == verb)
+
+    def seconds_by_verb(self) -> dict[str, float]:
+        """Return the seconds of each verb, over all its tasks, in the order of the night."""
+        taken: dict[str, float] = {}
+        for step in self.steps:
+            taken[step.verb] = round(taken.get(step.verb, 0.0) + step.seconds, 2)
+        return taken
+
 
 def run_night(
     settings: Settings,
@@ -39,12 +51,12 @@ def run_night(
     *,
     sources: list[str] | None = None,
     bake: bool = True,
-    says: Says | None = None,
+    quiet: bool = False,
 ) -> NightResult:
     """Run a customer's DAG for one date; none: the date of the interval that contains now.
 
     Args:
-        says: called with each step when it begins and ends; None: one line each on standard error.
+        quiet: say nothing; else each task is one line on standard error.
 
     Raises:
         CradleError: what the failed verb raised; other exceptions of a verb come through as well.
@@ -55,7 +67,7 @@ def run_night(
     conf = {"bake": bake, "sources": sources or [source.name for source in known.installation.sources]}
     clock = time.monotonic()
     with Redirect(settings.airflow() / "logs" / "night.log") as redirect, _only_one(settings, customer):
-        watch = Watch(settings, customer, day, redirect, says or lines(redirect))
+        watch = Watch(settings, customer, day, redirect, silence if quiet else lines(redirect))
         run_id, state = _run(settings, known, day, conf, watch)
     if watch.error is not None:
         raise watch.error
@@ -74,7 +86,9 @@ def _only_one(settings: Settings, customer: str) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise Unavailable(f"a night of {customer} runs already. Wait until it has ended, then try again.") from error
+            raise Unavailable(
+                f"a night of {customer} runs already. Wait until it has ended, then try again."
+            ) from error
         yield
 
 
@@ -99,27 +113,24 @@ def _run(settings: Settings, customer: Customer, day: date, conf: dict[str, Any]
     return str(run.run_id), str(run.state)
 
 
-def _listener(watch: Watch) -> Any:
+def _listener(watch: Watch) -> SimpleNamespace:
+    """Return what Airflow calls for every task; the names of functions and arguments are Airflow's."""
     from airflow.listeners import hookimpl
 
-    class Listener:
-        @hookimpl
-        def on_task_instance_running(self, task_instance: Any) -> None:
-            watch.begins(task_instance)
+    def running(task_instance: Any) -> None:
+        watch.begins(task_instance)
 
-        @hookimpl
-        def on_task_instance_success(self, task_instance: Any) -> None:
-            watch.ends(task_instance, "success")
+    def success(task_instance: Any) -> None:
+        watch.ends(task_instance, "success")
 
-        @hookimpl
-        def on_task_instance_skipped(self, task_instance: Any) -> None:
-            watch.ends(task_instance, "skipped")
+    def skipped(task_instance: Any) -> None:
+        watch.ends(task_instance, "skipped")
 
-        @hookimpl
-        def on_task_instance_failed(self, task_instance: Any, error: Any) -> None:
-            watch.fails(task_instance, error)
+    def failed(task_instance: Any, error: Any) -> None:
+        watch.fails(task_instance, error)
 
-    return Listener()
+    hooks = {"running": running, "success": success, "skipped": skipped, "failed": failed}
+    return SimpleNamespace(**{f"on_task_instance_{name}": hookimpl(hook) for name, hook in hooks.items()})
 
 
 def _instant(customer: Customer, day: date) -> datetime:

@@ -116,9 +116,13 @@ class Watch:
         return str(source) if source else None
 
 
+def silence(step: Step) -> None:
+    """Say nothing."""
+
+
 def lines(redirect: Redirect) -> Says:
     """Say each finished step in one line on the terminal; on a real one, the running step as well."""
-    console = Console(file=redirect.terminal, highlight=False)
+    console = Console(file=redirect.terminal, highlight=False, soft_wrap=True)
     status = console.status("")
 
     def say(step: Step) -> None:
