@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
@@ -315,3 +315,14 @@ def logical_date(customer: Customer, instant: Any) -> date:
     """Return the customer's local date of an aware datetime."""
     local: date = instant.astimezone(customer.operation.zone).date()
     return local
+
+
+def night_date(customer: Customer, wanted: datetime | None, now: datetime) -> date:
+    """Return a run's logical date: the local date of `wanted`, else that on which the interval around `now` began."""
+    if wanted is not None:
+        return logical_date(customer, wanted)
+    from croniter import croniter
+
+    after = now.astimezone(customer.operation.zone) + timedelta(seconds=1)  # an interval holds its own first moment
+    start: datetime = croniter(customer.operation.schedule, after).get_prev(datetime)
+    return start.date()

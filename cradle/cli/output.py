@@ -14,7 +14,8 @@ from cradle.errors import CradleError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Date = Annotated[
-    str | None, typer.Option("--date", help="Logical date, YYYY-MM-DD; none: the customer's today.", metavar="DATE")
+    str | None,
+    typer.Option("--date", help="Logical date, YYYY-MM-DD; none: the night under way.", metavar="DATE"),
 ]
 CustomerName = Annotated[str, typer.Argument(help="Name of the customer's YAML file.", metavar="CUSTOMER")]
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cradle.cli.output import AsJson, CustomerName, Date, console, emit, size, table
+from cradle.cli.output import AsJson, CustomerName, Date, emit, size, table
 from cradle.cli.verbs import day, ready
 from cradle.config import Settings
 from cradle.errors import CradleError, MissingStep
@@ -188,16 +188,8 @@ def night(
         from dlt_pipelines.inbox import fill_inbox
 
         fill_inbox(found, customer, folder)
-    result = run_night(found, customer, logical_date, says=None if as_json else _say)
+    result = run_night(found, customer, logical_date, quiet=as_json)
     summary(found, result, as_json)
-
-
-def _say(name: str, step: Any) -> None:
-    if step is None:
-        return
-    mark = "[green]✓[/green]" if step.state == "success" else f"[yellow]{step.state}[/yellow]"
-    source = f" {step.source}" if step.source else ""
-    console.print(f"  {mark} {step.verb}{source} [dim]{step.seconds:.1f} s[/dim]")
 
 
 def ui(customer: Annotated[str, typer.Argument(help="Customer whose image is served.")] = "demo") -> None:

@@ -19,8 +19,8 @@ def summary(found: Settings, night: Any, as_json: bool) -> None:
     content["night"] = {
         "logical_date": night.logical_date.isoformat(),
         "seconds": round(night.seconds, 1),
-        "changed": changes(last),
-        "steps": {verb: one["seconds"] for verb, one in last.items()},
+        "changed": changes(night),
+        "steps": night.seconds_by_verb(),
     }
     if as_json:
         emit(content, True, "", [])
@@ -28,18 +28,14 @@ def summary(found: Settings, night: Any, as_json: bool) -> None:
     _people(found, customer, content, last, night)
 
 
-def changes(last: dict[str, Any]) -> dict[str, int]:
-    """Return what the last attempt of each verb wrote; all zero: the night was a no-op."""
-
-    def count(verb: str, name: str) -> int:
-        return int(last[verb]["counts"].get(name, 0)) if verb in last else 0
-
+def changes(night: Any) -> dict[str, int]:
+    """Return what the verbs of a night wrote; all zero: the night was a no-op."""
     return {
-        "files loaded": count("ingest", "loaded"),
-        "tables written": count("build", "written") + count("chunk", "written"),
-        "texts embedded": count("embed", "embedded"),
-        "collections built": count("index", "built"),
-        "bytes to ship": count("bake", "bytes_to_ship"),
+        "files loaded": night.count("ingest", "loaded"),
+        "tables written": night.count("build", "written") + night.count("chunk", "written"),
+        "texts embedded": night.count("embed", "embedded"),
+        "collections built": night.count("index", "built"),
+        "bytes to ship": night.count("bake", "bytes_to_ship"),
     }
 
 
@@ -64,7 +60,7 @@ def _people(found: Settings, customer: str, content: dict[str, Any], last: dict[
             ("size", f"{size(image['bytes'])} in {len(image['layers'])} layers, {size(_to_ship(last))} new"),
             ("verified", f"{verified.get('checks', 0)} checks, {verified.get('failed', 0)} failed"),
         ]
-    seconds = ", ".join(f"{verb} {one['seconds']:.1f}" for verb, one in sorted(last.items(), key=_started))
+    seconds = ", ".join(f"{verb} {took:.1f}" for verb, took in night.seconds_by_verb().items())
     facts += [("seconds", f"{night.seconds:.1f} in all: {seconds}")]
     emit(None, False, "", facts)
     if not any(content["night"]["changed"].values()):
@@ -79,7 +75,3 @@ def _people(found: Settings, customer: str, content: dict[str, Any], last: dict[
 
 def _to_ship(last: dict[str, Any]) -> int:
     return int(last["bake"]["counts"].get("bytes_to_ship", 0)) if "bake" in last else 0
-
-
-def _started(item: tuple[str, dict[str, Any]]) -> str:
-    return str(item[1]["started_at"])

@@ -24,16 +24,16 @@ def ready() -> Settings:
 
 
 def day(found: Settings, customer: str, text: str | None) -> date:
-    """Return the date that a user gave, else the customer's today.
+    """Return the date that a user gave, else the date of the interval that contains now.
 
     Raises:
         ConfigError: not a date.
     """
-    from cradle.customers import load_customer, logical_date
+    from cradle.customers import load_customer, night_date
 
     known = load_customer(found.customers, customer)
     if text is None:
-        return logical_date(known, datetime.now(known.operation.zone))
+        return night_date(known, None, datetime.now(known.operation.zone))
     try:
         return date.fromisoformat(text)
     except ValueError as error:

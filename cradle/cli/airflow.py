@@ -1,0 +1,66 @@
+"""The embedded Airflow: its environment and its database.
+
+Flow: settings → AIRFLOW_* variables → airflow.db, made once per version
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+from cradle.config import Settings, set_airflow_environment
+from cradle.errors import ConfigError
+
+
+def prepare_airflow(settings: Settings) -> None:
+    """Set the environment and make the database when it is not there or of another version; then Airflow may be used.
+
+    Raises:
+        ConfigError: this process has imported Airflow with another home already.
+    """
+    home = settings.airflow()
+    if "airflow.configuration" in sys.modules:
+        from airflow.configuration import AIRFLOW_HOME
+
+        if str(home) != AIRFLOW_HOME:
+            raise ConfigError(
+                f"Airflow was imported with AIRFLOW_HOME={AIRFLOW_HOME}; this night needs {home}. Use a new process."
+            )
+    home.mkdir(parents=True, exist_ok=True)
+    set_airflow_environment(settings)
+    import airflow
+
+    stamp = home / "database.version"
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == airflow.__version__:
+        return
+    from airflow.utils.db import initdb
+
+    initdb()
+    stamp.write_text(airflow.__version__, encoding="utf-8")
+
+
+def end_dead_runs(dag_id: str) -> None:
+    """Mark runs whose process was killed as failed, else a scheduler that starts later would take them up."""
+    from airflow.models.dagrun import DagRun
+
+    _update(dag_id, [DagRun.state == "running"], {"state": "failed", "end_date": datetime.now(UTC)})
+
+
+def tell_times(dag_id: str, began: datetime, interval: tuple[datetime, datetime]) -> None:
+    """Give the run since `began` its true begin and data interval; `dag.test` takes both from the logical date."""
+    from airflow.models.dagrun import DagRun
+
+    start, end = (moment.astimezone(UTC) for moment in interval)
+    values = {"start_date": began, "data_interval_start": start, "data_interval_end": end}
+    _update(dag_id, [DagRun.run_after >= began], values)
+
+
+def _update(dag_id: str, where: list[Any], values: dict[str, Any]) -> None:
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+    from sqlalchemy import update
+
+    mine = [DagRun.dag_id == dag_id, DagRun.triggering_user_name == "dag_test"]
+    with create_session() as session:
+        session.execute(update(DagRun).where(*mine, *where).values(**values))
