@@ -57,7 +57,7 @@ def _export(settings: Settings, embedding: Embedding, key: str, folder: Path) ->
         _to_onnx(source, embedding, made / "model.onnx")
         shutil.copyfile(source / "tokenizer.json", made / "tokenizer.json")
         limit = min(embedding.max_tokens, _longest(source))
-        entry = {
+        entry: dict[str, Any] = {
             "model": embedding.model,
             "revision": embedding.revision,
             "model_key": key,

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict
 from cradle import names, releases
 from cradle.bake import oci
 from cradle.bake.encoder import ENCODER_FORMAT, export_encoder
-from cradle.bake.export import EXPORT_FORMAT, matrix, write_key_index, write_parquet
+from cradle.bake.export import EXPORT_FORMAT, write_key_index, write_parquet
 from cradle.bake.oci import Layer
 from cradle.catalog import Lake, open_lake, read, relative_location
 from cradle.catalog.epochs import epochs
@@ -33,6 +33,7 @@ from cradle.log import get
 from cradle.manifest import FILE, ColumnEntry, EncoderEntry, FileEntry, Manifest, TableEntry, VectorsEntry
 from cradle.outcomes import outcome
 from cradle.releases import PinnedTable, Release
+from cradle.vectors.digest import vector_matrix
 from cradle.vectors.flat import write_flat
 
 log = get("bake")
@@ -250,8 +251,8 @@ class _Work:
             ledger_snapshot_id=ledger.snapshot_id,
         )
         folder, self.encoder = export_encoder(self.settings, self.installation.embedding)
-        identity = {"format": ENCODER_FORMAT, "model_key": collection.model_key, "loss": self.encoder.loss}
-        return [vectors, self.layer("encoder", identity, lambda to: _copy_encoder(folder, to), compress=True)]
+        known = {"format": ENCODER_FORMAT, "model_key": collection.model_key, "loss": self.encoder.loss}
+        return [vectors, self.layer("encoder", known, lambda to: _copy_encoder(folder, to), compress=True)]
 
     def _export_vectors(self, folder: Path) -> None:
         parts = []
@@ -274,7 +275,7 @@ class _Work:
             )
         order = pa.array([place[one] for one in hashes], pa.int64())
         (folder / "vectors").mkdir()
-        write_flat(folder / "vectors" / "flat.faiss", matrix(known.column("embedding").take(order)))
+        write_flat(folder / "vectors" / "flat.faiss", vector_matrix(known.column("embedding").take(order)))
         write_parquet(folder / "vectors" / "chunks.parquet", rows, ("chunk_id",))
 
     def manifest(self) -> bytes:
