@@ -54,11 +54,12 @@ def _people(found: Settings, customer: str, content: dict[str, Any], night: Nigh
         ("release", f"{release['id'][:12]} (sequence {release['sequence']})"),
     ]
     if image:
+        ship = night.count("bake", "bytes_to_ship")
         facts += [
             ("image", f"{image['digest']}"),
             (
                 "size",
-                f"{size(image['bytes'])} in {len(image['layers'])} layers, {size(night.count('bake', 'bytes_to_ship'))} new",
+                f"{size(image['bytes'])} in {len(image['layers'])} layers, {size(ship)} new",
             ),
             ("verified", f"{night.count('verify', 'checks')} checks, {night.count('verify', 'failed')} failed"),
         ]

@@ -8,7 +8,7 @@ from typing import Final
 import pyarrow as pa
 
 from cradle import names
-from cradle.customers import Column, ColumnType
+from cradle.installation import Column, ColumnType
 from dlt_pipelines.reading.values import Kinds, always_filled, unique
 
 # target column → headers without spaces and signs, best first
