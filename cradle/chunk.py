@@ -46,7 +46,7 @@ def chunk_document(document_id: str, text: str, *, max_chars: int, overlap_chars
         overlap_chars: how much of a long paragraph's previous piece is repeated at most.
     """
     seen: Counter[str] = Counter()
-    chunks = []
+    chunks: list[Chunk] = []
     for heading, body in _pieces(text, max_chars, min(overlap_chars, max_chars // 2)):
         whole = f"{heading}\n\n{body}" if heading and body else heading or body
         content_hash = hashlib.sha256(whole.encode()).hexdigest()

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cradle.config import Settings
-from cradle.customers import Embedding
 from cradle.digest import canonical_hash, file_sha256
 from cradle.errors import ConfigError
+from cradle.installation import Embedding
 
 EMBED_FORMAT: Final = 1
 BUCKETS: Final = (16, 32, 64, 128, 256, 512)  # tokens

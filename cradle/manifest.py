@@ -12,8 +12,8 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from cradle.customers import GoldenQuestion
 from cradle.errors import VerifyFailed
+from cradle.installation import GoldenQuestion
 
 FILE: Final = "manifest.json"
 

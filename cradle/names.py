@@ -51,6 +51,7 @@ RELEASE_TABLES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
 LEDGER: Final = "vectors.embeddings"
 COLLECTIONS: Final = "vectors.collections"
 
+_UMLAUTS: Final = {ord("ä"): "ae", ord("ö"): "oe", ord("ü"): "ue", ord("ß"): "ss"}
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
@@ -61,7 +62,7 @@ def is_name(text: str) -> bool:
 
 def slug(text: str) -> str:
     """Turn any text into a name that `is_name` accepts."""
-    folded = text.lower().translate({ord("ä"): "ae", ord("ö"): "oe", ord("ü"): "ue", ord("ß"): "ss"})
+    folded = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text).lower().translate(_UMLAUTS)
     cleaned = re.sub(r"[^a-z0-9]+", "_", folded).strip("_")[:60]
     return cleaned if is_name(cleaned) else f"c_{cleaned}"[:63].rstrip("_")
 

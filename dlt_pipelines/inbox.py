@@ -16,8 +16,8 @@ from pathlib import Path
 
 from cradle.catalog.deliveries import File, without_date
 from cradle.config import Settings
-from cradle.customers import Source
 from cradle.errors import FileChanging, InputError
+from cradle.installation import Source
 from cradle.points import point
 
 TRIES = 3  # a file that changes each time it is read is still being written

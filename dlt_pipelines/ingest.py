@@ -24,9 +24,9 @@ from cradle.catalog import Lake, ops, read, resolve, write_once
 from cradle.catalog.deliveries import Delivery, File, Original, due, record, recorded, state
 from cradle.catalog.run import Run, open_run
 from cradle.config import Settings
-from cradle.customers import Source
 from cradle.digest import step_key
 from cradle.errors import ConfigError, InputError, NothingDelivered
+from cradle.installation import Source
 from cradle.log import get
 from cradle.outcomes import outcome
 from cradle.points import point

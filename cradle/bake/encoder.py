@@ -15,11 +15,11 @@ from typing import Any, Final
 import numpy as np
 
 from cradle.config import Settings
-from cradle.customers import Embedding
 from cradle.embed import load_embedder, model_folder, model_key
 from cradle.errors import VerifyFailed
+from cradle.installation import Embedding
 from cradle.manifest import EncoderEntry
-from cradle.search import QueryEncoder
+from cradle.vectors.encoder import QueryEncoder
 
 ENCODER_FORMAT: Final = 1
 MAX_LOSS: Final = 0.01
@@ -57,7 +57,7 @@ def _export(settings: Settings, embedding: Embedding, key: str, folder: Path) ->
         _to_onnx(source, embedding, made / "model.onnx")
         shutil.copyfile(source / "tokenizer.json", made / "tokenizer.json")
         limit = min(embedding.max_tokens, _longest(source))
-        entry = {
+        entry: dict[str, Any] = {
             "model": embedding.model,
             "revision": embedding.revision,
             "model_key": key,

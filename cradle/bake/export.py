@@ -10,10 +10,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 EXPORT_FORMAT: Final = f"1/{pa.__version__}"  # the writer's version decides bytes too
 ROW_GROUP: Final = 4096  # rows that a look-up by key has to read
@@ -89,9 +87,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, date):
         return value.isoformat()
     return str(value) if isinstance(value, Decimal) else value
-
-
-def matrix(column: pa.ChunkedArray) -> NDArray[np.float32]:
-    """Return a list column as a matrix of shape (rows, dimension)."""
-    rows = column.combine_chunks()
-    return rows.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(rows), -1)

@@ -231,11 +231,16 @@ def name_image(layout: Path, digest: str, ref: str) -> None:
         path = layout / "index.json"
         entries = json.loads(path.read_bytes())["manifests"] if path.is_file() else []
         size = blob_path(layout, digest).stat().st_size
-        mine = {"mediaType": MANIFEST_TYPE, "digest": digest, "size": size, "annotations": {REF_NAME: ref}}
+        mine: dict[str, Any] = {
+            "mediaType": MANIFEST_TYPE,
+            "digest": digest,
+            "size": size,
+            "annotations": {REF_NAME: ref},
+        }
         mine["platform"] = {"architecture": "amd64", "os": "linux"}
         others = [entry for entry in entries if entry["annotations"][REF_NAME] != ref]
-        index = {"schemaVersion": 2, "mediaType": _TYPE + "index.v1+json", "manifests": [*others, mine]}
-        index["manifests"].sort(key=lambda entry: entry["annotations"][REF_NAME])
+        entries = sorted([*others, mine], key=lambda entry: str(entry["annotations"][REF_NAME]))
+        index = {"schemaVersion": 2, "mediaType": _TYPE + "index.v1+json", "manifests": entries}
         _replace(layout / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
         point("index.before")
         _replace(path, canonical(index))

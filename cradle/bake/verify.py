@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -106,7 +107,7 @@ def verify_image(settings: Settings, layout: Path, digest: str) -> VerifyResult:
         if manifest and all(check.ok for check in checks):
             _check(checks, "files", lambda: _files(root, manifest))
             for table in manifest.tables:
-                _check(checks, f"table {table}", lambda table=table: _table(root, manifest, table))
+                _check(checks, f"table {table}", partial(_table, root, manifest, table))
             _check(checks, "vectors", lambda: _vectors(root, manifest))
             answer_seconds = _ask(checks, root)
     return VerifyResult(

@@ -13,8 +13,8 @@ from datetime import UTC, date, datetime
 
 from cradle.catalog import ops
 from cradle.catalog.lake import Lake
-from cradle.customers import Installation, Source
 from cradle.digest import canonical_hash, step_key
+from cradle.installation import Installation, Source
 
 TABLE = "ops.deliveries"
 READING_FORMAT = 1  # raised when the parsers read the same bytes differently; originals are then loaded anew

@@ -9,9 +9,10 @@ from pydantic import BaseModel, ConfigDict
 
 from cradle.catalog import ops
 from cradle.catalog.lake import Lake
-from cradle.customers import Customer, Installation, changed_fields, installation_hash
+from cradle.customers import Customer
 from cradle.digest import step_key
 from cradle.errors import ConfigError, EpochRefused
+from cradle.installation import Installation, changed_fields, installation_hash
 
 TABLE = "ops.installations"
 BEGINNING = date(1, 1, 1)  # the first epoch holds for every date before the second

@@ -12,8 +12,9 @@ from datetime import date
 from cradle.catalog.epochs import Epoch, epoch_of
 from cradle.catalog.lake import Lake, asof_branch, open_lake
 from cradle.config import Settings
-from cradle.customers import Customer, Installation, load_customer
+from cradle.customers import Customer, load_customer
 from cradle.errors import Unavailable
+from cradle.installation import Installation
 
 LOCK_SECONDS = 600  # a build of the largest example takes a tenth of that
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from typing import Final
 
@@ -173,7 +173,7 @@ def _products_csv() -> bytes:
     return _csv([header, *_CATALOGUE])
 
 
-def _csv(lines: list[tuple[str, ...]]) -> bytes:
+def _csv(lines: Sequence[tuple[str, ...]]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(lines)
     return text.getvalue().encode()

@@ -1,6 +1,5 @@
 """Search over an image's own files: query encoder, flat index, chunks."""
 
-from cradle.search.encoder import QueryEncoder
 from cradle.search.searcher import Hit, Searcher
 
-__all__ = ["Hit", "QueryEncoder", "Searcher"]
+__all__ = ["Hit", "Searcher"]

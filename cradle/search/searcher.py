@@ -10,7 +10,7 @@ import duckdb
 import numpy as np
 
 from cradle.manifest import Manifest
-from cradle.search.encoder import QueryEncoder
+from cradle.vectors.encoder import QueryEncoder
 from cradle.vectors.flat import FlatIndex
 
 CHUNK_TABLES = {"products": "marts.products_chunks", "general": "marts.general_chunks"}

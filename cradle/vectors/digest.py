@@ -17,7 +17,8 @@ def vector_matrix(column: pa.ChunkedArray) -> NDArray[np.float32]:
     """Return a list column as a matrix of shape (rows, dimension)."""
     rows = column.combine_chunks()
     flat = rows.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
-    return flat.reshape(len(rows), -1) if len(rows) else flat.reshape(0, 0)
+    shaped: NDArray[np.float32] = flat.reshape(len(rows), -1) if len(rows) else flat.reshape(0, 0)
+    return shaped
 
 
 def collection_digest(rows: pa.Table, model_key: str) -> str:

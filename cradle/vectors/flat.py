@@ -48,6 +48,8 @@ class FlatIndex:
         if allow is None:
             scores, rows = self._index.search(wanted, k)
         else:
-            chosen = faiss.SearchParameters(sel=faiss.IDSelectorBatch(np.ascontiguousarray(allow, dtype=np.int64)))
+            chosen = faiss.SearchParameters(  # type: ignore[call-arg]
+                sel=faiss.IDSelectorBatch(np.ascontiguousarray(allow, dtype=np.int64))
+            )
             scores, rows = self._index.search(wanted, k, params=chosen)
         return scores, rows

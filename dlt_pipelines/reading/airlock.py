@@ -18,7 +18,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from cradle.config import PROJECT, Settings, clean_environment
-from cradle.customers import Source
+from cradle.installation import Source
 
 WALL_FACTOR = 3  # wall-clock seconds for each CPU second allowed: the machine may be busy
 

@@ -38,7 +38,7 @@ def main() -> None:
     request = json.load(sys.stdin)
     cut_off = confine(request)
     os.umask(0o077)
-    from cradle.customers import Source
+    from cradle.installation import Source
     from dlt_pipelines.reading.formats import parse
 
     parsed = parse(Path(request["path"]), Source.model_validate(request["source"]), request["source_file"])

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from cradle.customers import Dialect, Source
+from cradle.installation import Dialect, Source
 from dlt_pipelines.reading.airlock import empty_rows
 from dlt_pipelines.reading.parsed import Parsed, Rejects, check_headers, finish, map_columns, unique_headers
 

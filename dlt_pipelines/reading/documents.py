@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 from lxml import etree, html
 
-from cradle.customers import Source
+from cradle.installation import Source
 from dlt_pipelines.reading.airlock import TECHNICAL
 from dlt_pipelines.reading.parsed import Parsed, Rejects, finish
 

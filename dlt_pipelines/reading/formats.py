@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cradle.customers import Source
+from cradle.installation import Source
 from dlt_pipelines.reading.parsed import Parsed
 
 

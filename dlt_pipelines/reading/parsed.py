@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cradle.customers import Source
+from cradle.installation import Source
 from dlt_pipelines.reading.airlock import REJECTS, TECHNICAL, empty_rows
 
 _CONTROL = re.compile(r"[\x00-\x1f]")

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cradle.customers import Source
+from cradle.installation import Source
 from dlt_pipelines.reading.airlock import empty_rows
 from dlt_pipelines.reading.parsed import Parsed, Rejects, check_headers, finish, map_columns, unique_headers
 
