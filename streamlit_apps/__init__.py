@@ -1,1 +1,1 @@
-"""Dashboards for analysts."""
+"""Dashboards over one pinned release; they read the files of its image and write nothing."""
