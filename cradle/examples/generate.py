@@ -13,9 +13,11 @@ from typing import Final
 
 from cradle.errors import ConfigError
 from cradle.examples.demo import demo_files
+from cradle.examples.eaton import eaton_files
+from cradle.examples.lightnet import lightnet_files
 
 Maker = Callable[[int, int | None], Iterator[tuple[str, bytes, int]]]
-EXAMPLES: Final[dict[str, Maker]] = {"demo": demo_files}
+EXAMPLES: Final[dict[str, Maker]] = {"demo": demo_files, "eaton": eaton_files, "lightnet": lightnet_files}
 
 
 @dataclass(frozen=True)
