@@ -135,7 +135,7 @@ def test_new_columns_are_added_and_older_pins_keep_theirs(settings: Settings) ->
 def test_two_ingests_at_once_load_each_original_once(settings: Settings) -> None:
     generate("demo", settings.inbox("demo"), rows=40)
     children = [child(settings, "demo", upto="ingest") for _ in range(2)]
-    endings = [one.communicate(timeout=300) + (one.returncode,) for one in children]
+    endings = [(*one.communicate(timeout=300), one.returncode) for one in children]
     assert [ending[2] for ending in endings] == [0, 0], endings
     lake = open_lake(settings, "demo")
     pins = {table: resolve(lake, table) for table in ("raw.sales", "raw.products", "raw.documents", "ops.deliveries")}

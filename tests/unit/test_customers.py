@@ -22,7 +22,7 @@ def test_every_example_is_valid(name: str) -> None:
 
 
 def test_an_unknown_customer_is_answered_with_the_known_ones(settings: Settings) -> None:
-    with pytest.raises(UnknownCustomer, match="'eatn' is unknown. Known: demo, eaton, lightnet"):
+    with pytest.raises(UnknownCustomer, match=r"'eatn' is unknown\. Known: demo, eaton, lightnet"):
         load_customer(settings.customers, "eatn")
 
 
