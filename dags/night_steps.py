@@ -31,7 +31,7 @@ def call(name: str, path: str, **options: Any) -> dict[str, Any]:
     return made.model_dump(mode="json")
 
 
-@task(map_index_template="{{ task.op_kwargs['source'] }}")
+@task(map_index_template="{{ task.op_kwargs['source'] }}", doc_md="Keep what was delivered and load its rows, once.")
 def ingest(name: str, source: str) -> dict[str, Any]:
     """Keep what was delivered and load its rows, once."""
     if source not in get_current_context()["params"]["sources"]:

@@ -49,7 +49,7 @@ def make(name: str) -> None:
         customer = load_customer(settings().customers, name)
         how = customer.operation
     except ConfigError as error:
-        how = Operation(title=f"The YAML of {name} is broken", description=f"`{error}`")
+        how = Operation(title=f"The YAML of {name} is broken", description=f"\n```\n{error}\n```\n")
     sources = [source.name for source in customer.installation.sources] if customer else []
     choice = {"type": "array", "items": {"enum": sources}, "examples": sources}
     with DAG(
