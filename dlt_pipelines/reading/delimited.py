@@ -128,10 +128,10 @@ def _by_arrow(
     problems = Rejects(rejects.source_file)
     if b"\0" in data or not _decodes(data):
         lines = list(_clean(lines, problems))
-    bad: list[int] = []
+    bad: dict[int, int] = {}  # position of a ragged row → its number of fields
 
     def skip(row: pacsv.InvalidRow) -> str:
-        bad.append(row.number - 1)
+        bad[row.number - 1] = row.actual_columns
         return "skip"
 
     if lines and not _record([lines[-1][1].decode()], 0, dialect)[2]:  # Arrow forgives a quote left open at the end
@@ -139,11 +139,11 @@ def _by_arrow(
     table = _arrow_table(lines, names, dialect, skip)
     if table.num_rows + len(bad) != len(lines):  # quotes come in pairs, and yet a field spans lines
         return None
-    for at in bad:
-        problems.add("row", *_ragged(len(names)), row_number=lines[at][0], value=_shown(lines[at][1].decode()))
+    for at, found in bad.items():
+        problems.add("row", *_ragged(len(names), found), row_number=lines[at][0], value=_shown(lines[at][1].decode()))
     rejects.rows += problems.rows
     numbers = np.fromiter((number for number, _ in lines), dtype=np.int64, count=len(lines))
-    return table, pa.array(np.delete(numbers, bad))
+    return table, pa.array(np.delete(numbers, list(bad)))
 
 
 def _arrow_table(lines: list[Line], names: list[str], dialect: Dialect, skip: object) -> pa.Table:
@@ -194,9 +194,9 @@ def _shown(text: str) -> str:
     return raw.decode(errors="backslashreplace").replace("\0", "\\0")
 
 
-def _ragged(expected: int, found: int | None = None) -> tuple[str, str]:
-    have = f"{found} fields" if found else "too many or too few fields"
-    return "ragged_row", f"{have} where the header has {expected}. Quote values that hold the delimiter"
+def _ragged(expected: int, found: int) -> tuple[str, str]:
+    message = f"{found} field(s) where the header has {expected}. Quote values that hold the delimiter or a line break"
+    return "ragged_row", message
 
 
 def _by_module(
