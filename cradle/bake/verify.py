@@ -104,8 +104,9 @@ def verify_image(settings: Settings, layout: Path, digest: str) -> VerifyResult:
         root = Path(name) / "root"
         root.mkdir()
         _check(checks, "blobs", lambda: _blobs(layout, digest))
-        _check(checks, "unpack", lambda: unpack_into(layout, digest, root))
-        manifest = _read(checks, root)
+        if checks[-1].ok:
+            _check(checks, "unpack", lambda: unpack_into(layout, digest, root))
+        manifest = _read(checks, root) if checks[-1].ok else None
         answer_seconds = 0.0
         if manifest and all(check.ok for check in checks):
             _check(checks, "files", lambda: _files(root, manifest))

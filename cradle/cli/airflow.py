@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
+from importlib.metadata import version
 from typing import Any
 
 from cradle.config import Settings, set_airflow_environment
 from cradle.errors import ConfigError
+
+STAMP = "database.version"
 
 
 def prepare_airflow(settings: Settings) -> None:
@@ -29,15 +32,18 @@ def prepare_airflow(settings: Settings) -> None:
             )
     home.mkdir(parents=True, exist_ok=True)
     set_airflow_environment(settings)
-    import airflow
-
-    stamp = home / "database.version"
-    if stamp.is_file() and stamp.read_text(encoding="utf-8") == airflow.__version__:
+    if database_ready(settings):
         return
     from airflow.utils.db import initdb
 
     initdb()
-    stamp.write_text(airflow.__version__, encoding="utf-8")
+    (home / STAMP).write_text(version("apache-airflow"), encoding="utf-8")
+
+
+def database_ready(settings: Settings) -> bool:
+    """Tell whether the database was made by the installed version; Airflow is not imported for it."""
+    stamp = settings.airflow() / STAMP
+    return stamp.is_file() and stamp.read_text(encoding="utf-8") == version("apache-airflow")
 
 
 def end_dead_runs(dag_id: str) -> None:

@@ -20,9 +20,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cradle.cli.airflow import prepare_airflow
+from cradle.cli.airflow import database_ready
 from cradle.cli.output import console, emit
-from cradle.cli.progress import Redirect
 from cradle.config import PROJECT, Settings, airflow_environment, clean_environment
 from cradle.customers import load_customer
 from cradle.errors import Unavailable
@@ -69,16 +68,15 @@ def run_ui(settings: Settings, customer: str) -> None:
 
 def services(settings: Settings, customer: str) -> list[Service]:
     """Return what is to be started, on the customer's ports or on free ones when those are taken."""
-    logs = settings.airflow() / "logs" / "ui"
     base = load_customer(settings.customers, customer).operation.port_base
-    with Redirect(logs / "database.log"):
-        prepare_airflow(settings)
-    api = _api(settings, customer, base + 2, logs)
-    return [*_airflow(settings, logs), _dashboards(settings, base + 3, logs), *api]
+    return [*airflow(settings), dashboards(settings, base + 3), *api(settings, customer, base + 2)]
 
 
-def _airflow(settings: Settings, logs: Path) -> list[Service]:
-    port = _free(AIRFLOW_PORT)
+def airflow(settings: Settings, wanted: int = AIRFLOW_PORT) -> list[Service]:
+    """Return Airflow's parts; its database is made first, in a process of its own, when it is not there."""
+    if not database_ready(settings):
+        _make_database(settings)
+    port = _free(wanted)
     address = f"http://{HOST}:{port}"
     environment = {
         **_environment(settings),
@@ -91,8 +89,7 @@ def _airflow(settings: Settings, logs: Path) -> list[Service]:
 
     def part(name: str, arguments: list[str], page: str | None) -> Service:
         command = (sys.executable, "-m", "airflow", *arguments)
-        log = logs / f"{arguments[0]}.log"
-        return Service(name, command, environment, PROJECT, page and address, page, log)
+        return Service(name, command, environment, PROJECT, page and address, page, _log(settings, arguments[0]))
 
     return [
         part("Airflow", ["api-server", "--host", HOST, "--port", str(port)], f"{address}/api/v2/version"),
@@ -101,23 +98,41 @@ def _airflow(settings: Settings, logs: Path) -> list[Service]:
     ]
 
 
-def _dashboards(settings: Settings, wanted: int, logs: Path) -> Service:
+def _make_database(settings: Settings) -> None:
+    """Make it in another process: this one may not import Airflow, which then would be bound to one home."""
+    script = """
+from cradle.cli.airflow import prepare_airflow
+from cradle.config import load_settings
+prepare_airflow(load_settings())
+"""
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, env=_environment(settings), capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = "\n  ".join(done.stderr.strip().splitlines()[-5:])
+        raise Unavailable(f"Airflow's database in {settings.airflow()} can't be made. It said:\n  {last}")
+
+
+def dashboards(settings: Settings, wanted: int = 0) -> Service:
+    """Return the dashboards; port 0: any free one."""
     port = _free(wanted)
-    address, folder = f"http://{HOST}:{port}", PROJECT / "streamlit_apps"
+    address, folder, log = f"http://{HOST}:{port}", PROJECT / "streamlit_apps", _log(settings, "dashboards")
     options = ["--server.port", str(port), "--server.address", HOST, "--server.headless", "true"]
     command = (sys.executable, "-m", "streamlit", "run", "app.py", *options)
-    probe = f"{address}/_stcore/health"
-    return Service("Dashboards", command, _environment(settings), folder, address, probe, logs / "dashboards.log")
+    return Service("Dashboards", command, _environment(settings), folder, address, f"{address}/_stcore/health", log)
 
 
-def _api(settings: Settings, customer: str, wanted: int, logs: Path) -> list[Service]:
+def api(settings: Settings, customer: str, wanted: int = 0) -> list[Service]:
+    """Return the API of the customer's current image, nothing when there is no verified image yet."""
     if not any((settings.images(customer) / "roots").glob("[0-9a-f]*")):
         return []
     port = _free(wanted)
     command = (sys.executable, "-c", "from cradle.cli import run; run()", "serve", customer, "--port", str(port))
-    address = f"http://{HOST}:{port}"
-    log = logs / "api.log"
+    address, log = f"http://{HOST}:{port}", _log(settings, "api")
     return [Service("API", command, _environment(settings), PROJECT, f"{address}/docs", f"{address}/health", log)]
+
+
+def _log(settings: Settings, name: str) -> Path:
+    return settings.airflow() / "logs" / "ui" / f"{name}.log"
 
 
 def _environment(settings: Settings) -> dict[str, str]:
@@ -129,6 +144,7 @@ def _environment(settings: Settings) -> dict[str, str]:
 def _secret(settings: Settings) -> Path:
     """Return the file with the key by which Airflow's parts trust each other; made once, readable by its owner only."""
     path = settings.airflow() / "jwt_secret"
+    path.parent.mkdir(parents=True, exist_ok=True)
     if not path.is_file():
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "w") as file:

@@ -1,13 +1,14 @@
 """CSV with a pinned dialect: every cell as text, every record accounted for.
 
 A file in which each record is one line is parsed by Arrow. Records over several lines, and broken quotes, take a slower
-way with Python's csv module, which knows the line at which a record begins.
+way with Python's csv module, which knows the line at which a record begins. Both read a record alike.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
-import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,55 +21,69 @@ from dlt_pipelines.reading.parsed import Parsed, Rejects, check_headers, finish,
 
 VALUE_CHARS = 500  # of a bad line that go into the rejects
 SPAN_LINES = 1000  # a quoted field over more lines is taken for an unclosed quote
+MAX_FIELD = (1 << 31) - 1
+BLOCK = 1 << 24
+RAW = "surrogateescape"  # keeps bytes that don't decode, so that their line can be named and left out
+
+Line = tuple[int, bytes]  # number in the file, UTF-8 with its line ending
 
 
 def parse_csv(path: Path, source: Source, source_file: str) -> Parsed:
     """Parse one CSV file."""
+    csv.field_size_limit(MAX_FIELD)
     rejects, notes = Rejects(source_file), list[str]()
-    lines = _lines(path.read_bytes(), source.dialect, rejects, notes)
     blank = empty_rows(tuple(column.name for column in source.columns))
-    header, body = _header(lines, source.dialect)
-    if header is None:
-        rejects.add("file", "empty_file", "the file holds no header and no record")
-        return finish(source, blank, rejects, notes)
-    check_headers(source, header, rejects, notes)
+    data = _utf8(path.read_bytes(), source.dialect, rejects, notes)
+    header, body = ([], []) if rejects.whole_file else _header(data, source.dialect, rejects)
+    if header and not rejects.whole_file:
+        check_headers(source, header, rejects, notes)
     if rejects.whole_file:
         return finish(source, blank, rejects, notes)
-    if not body:
+    names = unique_headers(header)
+    spaces = b" \r\n" if len(names) > 1 else b"\r\n"  # one column may hold nothing but spaces
+    filled = [line for line in body if line[1].strip(spaces)]
+    if not filled:
         notes.append(f"{source_file}: a header, but no record")
         return finish(source, blank, rejects, notes)
-    names = unique_headers(header)
-    quote = (source.dialect.quote or "").encode()
-    one_line_each = not quote or not any(line.count(quote) % 2 for _, line in body)
-    read = _by_arrow if one_line_each else _by_module
-    table, numbers = read(body, names, source.dialect, rejects)
-    return finish(source, map_columns(source, table, numbers, None), rejects, notes)
+    read = _by_arrow(filled, names, source.dialect, rejects) or _by_module(body, names, spaces, source.dialect, rejects)
+    return finish(source, map_columns(source, *read, None), rejects, notes)
 
 
-def _lines(data: bytes, dialect: Dialect, rejects: Rejects, notes: list[str]) -> list[tuple[int, bytes]]:
-    """Return (line number, UTF-8 bytes) of each line that is not blank; lines that can't be read become rejects."""
-    data, encoding = _without_mark(data, dialect.encoding)
-    fallback = dialect.fallback_encoding
-    if encoding.lower().replace("_", "-") not in ("utf-8", "utf8") or not _decodes(data, "utf-8"):
-        if _decodes(data, encoding):
-            data = data.decode(encoding).encode()
-        elif fallback and _decodes(data, fallback):
-            notes.append(f"{rejects.source_file}: not {encoding}, read as {fallback}")
-            data = data.decode(fallback).encode()
-        else:
-            return _mixed(data, encoding, rejects)
-    return _without_nul(_split(data), rejects)
+def _utf8(data: bytes, dialect: Dialect, rejects: Rejects, notes: list[str]) -> bytes:
+    """Return a file as UTF-8; bytes that decode in no allowed way stay as they are."""
+    encoding = dialect.encoding
+    if data.startswith(codecs.BOM_UTF8):
+        data, encoding = data[3:], "utf-8"
+    elif data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = "utf-16"
+    if codecs.lookup(encoding).name == "utf-8":
+        return data if _decodes(data) else _mended(data, dialect.fallback_encoding, rejects, notes)
+    try:
+        return data.decode(encoding).encode()
+    except UnicodeDecodeError as error:
+        if codecs.lookup(encoding).name.startswith(("utf-16", "utf-32")):
+            rejects.add("file", "bad_encoding", f"not {encoding}: {error}. Deliver the file again, whole")
+            return b""
+    if dialect.fallback_encoding and _decodes(data, dialect.fallback_encoding):
+        notes.append(f"{rejects.source_file}: not {encoding}, read as {dialect.fallback_encoding}")
+        return data.decode(dialect.fallback_encoding).encode()
+    return data.decode(encoding, errors=RAW).encode(errors=RAW)
 
 
-def _without_mark(data: bytes, encoding: str) -> tuple[bytes, str]:
-    if data.startswith(b"\xef\xbb\xbf"):
-        return data[3:], "utf-8"
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return data, "utf-16"
-    return data, encoding
+def _mended(data: bytes, fallback: str | None, rejects: Rejects, notes: list[str]) -> bytes:
+    """Read the lines that are not UTF-8 in the fallback encoding; a file may mix both."""
+    if not fallback:
+        return data
+    lines = data.splitlines(keepends=True)
+    bad = [at for at, line in enumerate(lines) if not _decodes(line) and _decodes(line, fallback)]
+    for at in bad:
+        lines[at] = lines[at].decode(fallback).encode()
+    if bad:
+        notes.append(f"{rejects.source_file}: {len(bad)} line(s) not utf-8, read as {fallback}; first: {bad[0] + 1}")
+    return b"".join(lines)
 
 
-def _decodes(data: bytes, encoding: str) -> bool:
+def _decodes(data: bytes, encoding: str = "utf-8") -> bool:
     try:
         data.decode(encoding)
     except UnicodeDecodeError:
@@ -76,49 +91,23 @@ def _decodes(data: bytes, encoding: str) -> bool:
     return True
 
 
-def _split(data: bytes) -> list[tuple[int, bytes]]:
-    if b"\n" not in data:
-        data = data.replace(b"\r", b"\n")
-    return [(at, line.removesuffix(b"\r")) for at, line in enumerate(data.split(b"\n"), 1) if line.strip()]
-
-
-def _mixed(data: bytes, encoding: str, rejects: Rejects) -> list[tuple[int, bytes]]:
-    """Keep the lines that decode; each other one is a reject."""
-    good = []
-    for number, line in _split(data):
-        if _decodes(line, encoding):
-            good.append((number, line.decode(encoding).encode()))
-        else:
-            message = (
-                f"not {encoding}: {line[:60]!r}. Name the file's encoding in the dialect, or deliver it in one encoding"
-            )
-            value = line.decode(encoding, errors="backslashreplace")[:VALUE_CHARS]
-            rejects.add("row", "bad_encoding", message, row_number=number, value=value)
-    return _without_nul(good, rejects)
-
-
-def _without_nul(lines: list[tuple[int, bytes]], rejects: Rejects) -> list[tuple[int, bytes]]:
-    bad = [(number, line) for number, line in lines if b"\0" in line]
-    for number, line in bad:
-        value = line.decode().replace("\0", "\\0")[:VALUE_CHARS]
-        rejects.add("row", "nul_byte", "the line holds a NUL byte", row_number=number, value=value)
-    return [item for item in lines if b"\0" not in item[1]] if bad else lines
-
-
-def _header(lines: list[tuple[int, bytes]], dialect: Dialect) -> tuple[list[str] | None, list[tuple[int, bytes]]]:
-    """Split off the header; it may span lines when its quotes say so."""
-    rest = [item for item in lines if item[0] >= dialect.header_row]
-    if not rest:
-        return None, []
-    text, used = "", 0
-    quote = dialect.quote or "\0"
-    for _, line in rest[:50]:
-        text += ("\n" if used else "") + line.decode()
-        used += 1
-        if text.count(quote) % 2 == 0:
-            break
-    (header,) = csv.reader(io.StringIO(text), **_format(dialect))
-    return header, rest[used:]
+def _header(data: bytes, dialect: Dialect, rejects: Rejects) -> tuple[list[str], list[Line]]:
+    """Split off the header: the first line with text from `header_row` on; it may span lines when its quotes say so."""
+    lines = data.splitlines(keepends=True)
+    at = dialect.header_row - 1
+    while at < len(lines) and not lines[at].strip():
+        at += 1
+    if at >= len(lines):
+        message = f"the file holds no header and no record (header expected in line {dialect.header_row})"
+        rejects.add("file", "empty_file", message)
+        return [], []
+    text = [line.decode(errors=RAW) for line in lines[at : at + SPAN_LINES]]
+    header, used, closed = _record(text, 0, dialect)
+    problem = _problem("".join(text[:used]))
+    if problem or not closed:
+        reason, message = problem or ("broken_quote", "a quote in the header is opened and never closed")
+        rejects.add("file", reason, f"header: {message}", row_number=at + 1, value=_shown(text[0]))
+    return header, list(enumerate(lines[at + used :], at + used + 1))
 
 
 def _format(dialect: Dialect) -> dict[str, object]:
@@ -127,17 +116,43 @@ def _format(dialect: Dialect) -> dict[str, object]:
 
 
 def _by_arrow(
-    body: list[tuple[int, bytes]], names: list[str], dialect: Dialect, rejects: Rejects
-) -> tuple[pa.Table, pa.Array]:
-    bad: list[int] = []
+    lines: list[Line], names: list[str], dialect: Dialect, rejects: Rejects
+) -> tuple[pa.Table, pa.Array] | None:
+    """Parse records of one line each; None if some record spans lines."""
+    quote = (dialect.quote or "").encode()
+    data = b"".join(line for _, line in lines)
+    if not (dialect.delimiter + (dialect.quote or "")).isascii():
+        return None
+    if quote and quote in data and any(line.count(quote) % 2 for _, line in lines):
+        return None
+    problems = Rejects(rejects.source_file)
+    if b"\0" in data or not _decodes(data):
+        lines = list(_clean(lines, problems))
+    bad: dict[int, int] = {}  # position of a ragged row → its number of fields
 
     def skip(row: pacsv.InvalidRow) -> str:
-        bad.append(row.number - 1)
+        bad[row.number - 1] = row.actual_columns
         return "skip"
 
-    table = pacsv.read_csv(
-        pa.BufferReader(b"\n".join(line for _, line in body) + b"\n"),
-        read_options=pacsv.ReadOptions(use_threads=False, column_names=names, block_size=1 << 24),
+    if lines and not _record([lines[-1][1].decode()], 0, dialect)[2]:  # Arrow forgives a quote left open at the end
+        return None
+    table = _arrow_table(lines, names, dialect, skip)
+    if table.num_rows + len(bad) != len(lines):  # quotes come in pairs, and yet a field spans lines
+        return None
+    for at, found in bad.items():
+        problems.add("row", *_ragged(len(names), found), row_number=lines[at][0], value=_shown(lines[at][1].decode()))
+    rejects.rows += problems.rows
+    numbers = np.fromiter((number for number, _ in lines), dtype=np.int64, count=len(lines))
+    return table, pa.array(np.delete(numbers, list(bad)))
+
+
+def _arrow_table(lines: list[Line], names: list[str], dialect: Dialect, skip: object) -> pa.Table:
+    if not lines:
+        return pa.schema([pa.field(name, pa.string()) for name in names]).empty_table()
+    longest = max(len(line) for _, line in lines)
+    return pacsv.read_csv(
+        pa.BufferReader(b"\n".join(line.rstrip(b"\r\n") for _, line in lines) + b"\n"),
+        read_options=pacsv.ReadOptions(use_threads=False, column_names=names, block_size=max(BLOCK, longest + 1)),
         parse_options=pacsv.ParseOptions(
             delimiter=dialect.delimiter,
             quote_char=dialect.quote or False,
@@ -149,43 +164,70 @@ def _by_arrow(
             column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False, check_utf8=False
         ),
     )
-    numbers = np.fromiter((number for number, _ in body), dtype=np.int64, count=len(body))
-    for at in bad:
-        _ragged(body[at][1].decode(), body[at][0], len(names), rejects)
-    kept = np.delete(numbers, bad)
-    if len(kept) != table.num_rows:
-        raise ValueError(f"{table.num_rows} records parsed where {len(kept)} lines stand")
-    return table, pa.array(kept)
 
 
-def _ragged(line: str, number: int, expected: int, rejects: Rejects, found: int | None = None) -> None:
-    fields = f"{found} fields" if found is not None else "another number of fields"
-    message = f"{fields} where the header has {expected}. Quote the delimiter, or complete the line"
-    rejects.add("row", "ragged_row", message, row_number=number, value=line[:VALUE_CHARS])
+def _clean(lines: list[Line], rejects: Rejects) -> Iterator[Line]:
+    """Leave out the lines that hold a NUL byte or don't decode."""
+    for number, line in lines:
+        text = line.decode(errors=RAW)
+        problem = _problem(text)
+        if problem is None:
+            yield number, line
+        else:
+            rejects.add("row", *problem, row_number=number, value=_shown(text))
+
+
+def _problem(text: str) -> tuple[str, str] | None:
+    """Return (reason, message) if a record's text can't be kept as text."""
+    if "\0" in text:
+        return "nul_byte", "the record holds a NUL byte. Deliver it without"
+    if not text.isascii() and any("\udc80" <= sign <= "\udcff" for sign in text):
+        at = next(at for at, sign in enumerate(text) if "\udc80" <= sign <= "\udcff")
+        near = text[max(0, at - 20) : at + 20].encode(errors=RAW)
+        return "bad_encoding", f"bytes that are not in the pinned encoding: {near!r}. Deliver the file in one encoding"
+    return None
+
+
+def _shown(text: str) -> str:
+    """Return what a reject shows of a bad record; bytes that don't decode as `\\xff`."""
+    raw = text[:VALUE_CHARS].rstrip("\r\n").encode(errors=RAW)
+    return raw.decode(errors="backslashreplace").replace("\0", "\\0")
+
+
+def _ragged(expected: int, found: int) -> tuple[str, str]:
+    message = f"{found} field(s) where the header has {expected}. Quote values that hold the delimiter or a line break"
+    return "ragged_row", message
 
 
 def _by_module(
-    body: list[tuple[int, bytes]], names: list[str], dialect: Dialect, rejects: Rejects
+    body: list[Line], names: list[str], spaces: bytes, dialect: Dialect, rejects: Rejects
 ) -> tuple[pa.Table, pa.Array]:
     """Parse records that may span lines; a quote that never closes costs its own line, not the rest of the file."""
-    lines = [line.decode() + "\n" for _, line in body]
+    lines = [line.decode(errors=RAW) for _, line in body]
     records: list[list[str]] = []
     numbers: list[int] = []
     at = 0
     while at < len(lines):
+        number, line = body[at]
+        if not line.strip(spaces):
+            at += 1
+            continue
         record, used, closed = _record(lines, at, dialect)
-        number = body[at][0]
-        if not closed:
-            message = "a quote is opened and never closed. Close it, or double a quote that belongs to the value"
-            rejects.add("row", "broken_quote", message, row_number=number, value=lines[at][:VALUE_CHARS].rstrip())
-            at += 1
-        elif len(record) != len(names):
-            _ragged(lines[at].rstrip("\n"), number, len(names), rejects, len(record))
-            at += 1
+        text = "".join(lines[at : at + used])
+        problem = _problem(text)
+        if problem is None and not closed:
+            problem = (
+                "broken_quote",
+                "a quote is opened and never closed. Close it, or double one that is part of a value",
+            )
+        if problem is None and len(record) != len(names):
+            problem = _ragged(len(names), len(record))
+        if problem:
+            rejects.add("row", *problem, row_number=number, value=_shown(text))
         else:
             records.append(record)
             numbers.append(number)
-            at += used
+        at += used
     columns = zip(*records, strict=True) if records else ([] for _ in names)
     arrays = [pa.array(list(column), pa.string()) for column in columns]
     return pa.table(arrays, names=names), pa.array(numbers, pa.int64())
@@ -193,10 +235,11 @@ def _by_module(
 
 def _record(lines: list[str], at: int, dialect: Dialect) -> tuple[list[str], int, bool]:
     """Return the record that begins at a line, how many lines it takes, and whether its quotes close."""
-    if lines[at].count(dialect.quote or "\0") % 2 == 0:
-        return next(csv.reader([lines[at]], **_format(dialect))), 1, True
-    end = min(len(lines), at + SPAN_LINES)
-    reader = csv.reader(iter(lines[at:end]), strict=True, **_format(dialect))
+    alone = csv.reader(iter((lines[at].rstrip("\r\n") + "\n", "")), **_format(dialect))
+    record = next(alone)
+    if alone.line_num == 1:  # the second line was not asked for
+        return record, 1, True
+    reader = csv.reader(iter(lines[at : at + SPAN_LINES]), strict=True, **_format(dialect))
     try:
         record = next(reader)
     except csv.Error:

@@ -70,6 +70,8 @@ def _html(text: str, fallback: str) -> tuple[str, str]:
     named = page.findtext(".//title") or page.findtext(".//h1") or ""
     for element in list(page.iter(*_DROPPED)):
         element.drop_tree()
+    for line_break in page.iter("br"):
+        line_break.tail = "\n" + (line_break.tail or "")
     lines: list[str] = []
     _walk(page, lines)
     body = re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()

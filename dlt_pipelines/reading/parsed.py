@@ -120,12 +120,14 @@ def unmapped(rest: pa.Table) -> pa.ChunkedArray | pa.Array:
     for name in rest.column_names:
         values = rest.column(name).cast(pa.string())
         values = pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values)
-        prefix = json.dumps(name, ensure_ascii=False) + ':"'
-        parts.append(pc.binary_join_element_wise(pa.scalar(prefix), _escaped(values), pa.scalar('"'), ""))
+        prefix = "," + json.dumps(name, ensure_ascii=False) + ':"'
+        part = pc.binary_join_element_wise(pa.scalar(prefix), _escaped(values), pa.scalar('"'), "")
+        parts.append(pc.fill_null(part, ""))
     if not parts:
         return pa.nulls(rest.num_rows, pa.string())
-    joined = pc.binary_join_element_wise(*parts, ",", null_handling="skip")
-    objects = pc.binary_join_element_wise(pa.scalar("{"), joined, pa.scalar("}"), "")
+    # Not with null_handling="skip": Arrow 26 then leaves out the rows in which all are NULL.
+    joined = pc.binary_join_element_wise(*parts, "")
+    objects = pc.binary_join_element_wise(pa.scalar("{"), pc.utf8_slice_codeunits(joined, 1, 2**62), pa.scalar("}"), "")
     return pc.if_else(pc.equal(joined, ""), pa.scalar(None, pa.string()), objects)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,27 @@ from dlt_pipelines.reading.airlock import empty_rows
 from dlt_pipelines.reading.parsed import Parsed, Rejects, check_headers, finish, map_columns, unique_headers
 
 VALUE_CHARS = 500
+_ODD = re.compile(r"\\u([dD][89a-fA-F]|0000)|\0")  # escapes that may stand for no character
 
 
 class _Bad(ValueError):
-    """A JSON number that JSON does not know."""
+    """What Python takes for JSON, and what is none or can't be stored."""
 
 
 def _refuse(constant: str) -> Any:
     raise _Bad(f"{constant} is no JSON number")
 
 
+class _Number(str):
+    """A number as it was written."""
+
+
 def _load(text: str) -> Any:
     """Parse JSON; numbers keep the digits that were written."""
-    return json.loads(text, parse_float=str, parse_int=str, parse_constant=_refuse)
+    try:
+        return json.loads(text, parse_float=_Number, parse_int=_Number, parse_constant=_refuse)
+    except RecursionError as error:
+        raise _Bad("nested too deeply") from error
 
 
 def parse_json(path: Path, source: Source, source_file: str) -> Parsed:
@@ -42,11 +51,16 @@ def parse_json(path: Path, source: Source, source_file: str) -> Parsed:
     except ValueError as error:
         rejects.add("file", "bad_json", f"not JSON: {error}")
         return finish(source, blank, rejects, notes)
-    if source.dialect.records and isinstance(document, dict):
-        document = document.get(source.dialect.records)
+    key = source.dialect.records
+    if key:
+        document = document.get(key) if isinstance(document, dict) else None
+        if not isinstance(document, list):
+            have = ", ".join(_load(text)) if text.lstrip().startswith("{") else "none, as it is no object"
+            message = f"no list under the key {key!r}. Keys: {have}. Name the list in the dialect's `records`"
+            rejects.add("file", "missing_records", message)
+            return finish(source, blank, rejects, notes)
     records = document if isinstance(document, list) else [document]
-    numbered = list(enumerate(records, 1))
-    return _records(numbered, source, rejects, notes)
+    return _records(list(enumerate(records, 1)), source, rejects, notes, check=bool(_ODD.search(text)))
 
 
 def parse_jsonl(path: Path, source: Source, source_file: str) -> Parsed:
@@ -62,7 +76,7 @@ def parse_jsonl(path: Path, source: Source, source_file: str) -> Parsed:
                 numbered.append((number, _load(line)))
             except ValueError as error:
                 rejects.add("row", "bad_json", f"not JSON: {error}", row_number=number, value=line[:VALUE_CHARS])
-    return _records(numbered, source, rejects, notes)
+    return _records(numbered, source, rejects, notes, check=bool(_ODD.search(text)))
 
 
 def _text(path: Path, source: Source, rejects: Rejects) -> str | None:
@@ -79,15 +93,18 @@ def _text(path: Path, source: Source, rejects: Rejects) -> str | None:
     return None
 
 
-def _records(numbered: list[tuple[int, Any]], source: Source, rejects: Rejects, notes: list[str]) -> Parsed:
+def _records(
+    numbered: list[tuple[int, Any]], source: Source, rejects: Rejects, notes: list[str], *, check: bool
+) -> Parsed:
     objects, numbers = [], []
     for number, record in numbered:
-        if isinstance(record, dict):
+        problem = None if isinstance(record, dict) else ("not_an_object", "a record must be an object")
+        problem = problem or (_unstorable(record) if check else None)
+        if problem is None:
             objects.append(record)
             numbers.append(number)
         else:
-            value = json.dumps(record, ensure_ascii=False)[:VALUE_CHARS]
-            rejects.add("row", "not_an_object", "a record must be an object", row_number=number, value=value)
+            rejects.add("row", *problem, row_number=number, value=json.dumps(record)[:VALUE_CHARS])
     headers = list(dict.fromkeys(key for record in objects for key in record))
     blank = empty_rows(tuple(column.name for column in source.columns))
     if objects:
@@ -99,11 +116,31 @@ def _records(numbered: list[tuple[int, Any]], source: Source, rejects: Rejects, 
     return finish(source, map_columns(source, table, pa.array(numbers, pa.int64()), None), rejects, notes)
 
 
+def _unstorable(record: Any) -> tuple[str, str] | None:
+    text = json.dumps(record)
+    if r"\u0000" in text:
+        return "nul_byte", "the record holds a NUL character. Deliver it without"
+    try:
+        json.dumps(record, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return "bad_encoding", "the record holds half a character (a lone surrogate). Deliver it in UTF-8"
+    return None
+
+
 def _as_text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
+    return _json(value)
+
+
+def _json(value: Any) -> str:
+    """Write a value as JSON, its numbers with their own digits."""
+    if isinstance(value, _Number):
+        return str(value)
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key, ensure_ascii=False)}: {_json(value[key])}" for key in value) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_json, value)) + "]"
     return json.dumps(value, ensure_ascii=False)
 
 
