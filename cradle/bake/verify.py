@@ -113,7 +113,8 @@ def verify_image(settings: Settings, layout: Path, digest: str) -> VerifyResult:
             for table in manifest.tables:
                 _check(checks, f"table {table}", partial(_table, root, manifest, table))
             _check(checks, "vectors", lambda: _vectors(root, manifest))
-            answer_seconds = _ask(checks, root)
+            if all(check.ok for check in checks):
+                answer_seconds = _ask(checks, root)
     return VerifyResult(
         customer=manifest.customer if manifest else "",
         release_id=manifest.release_id if manifest else "",
@@ -246,7 +247,7 @@ def _ask(checks: list[Check], root: Path) -> float:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         checks.append(Check(name="serve", ok=False, detail=last, seconds=seconds))
         return 0.0
-    report = json.loads(done.stdout)
+    report = json.loads(done.stdout.splitlines()[-1])  # log lines come before it
     checks.extend(Check(**answer, seconds=0.0) for answer in report["answers"])
     return float(report["seconds"])
 
