@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 from dataclasses import dataclass
 from datetime import date
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.exceptions import NamespaceAlreadyExistsError
-from sqlalchemy.exc import IntegrityError
 
 from cradle import names
 from cradle.config import Settings
@@ -33,17 +32,16 @@ def open_lake(settings: Settings, customer: str) -> Lake:
     """Open the customer's catalog; it and its namespaces are made when absent."""
     folder = settings.lake(customer)
     folder.mkdir(parents=True, exist_ok=True)
-    catalog = SqlCatalog(
-        customer,
-        uri=f"sqlite:///{folder / 'catalog.db'}?timeout=30",  # two writers wait for each other instead of failing
-        warehouse=f"file://{folder / 'warehouse'}",
-    )
-    for namespace in ((settings.environment,), *((settings.environment, layer) for layer in names.LAYERS)):
-        if not catalog.namespace_exists(namespace):
-            try:
+    with (folder / ".opening").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)  # SQLite's tables can be created by one process only
+        catalog = SqlCatalog(
+            customer,
+            uri=f"sqlite:///{folder / 'catalog.db'}?timeout=30",  # two writers wait for each other instead of failing
+            warehouse=f"file://{folder / 'warehouse'}",
+        )
+        for namespace in ((settings.environment,), *((settings.environment, layer) for layer in names.LAYERS)):
+            if not catalog.namespace_exists(namespace):
                 catalog.create_namespace(namespace)
-            except (NamespaceAlreadyExistsError, IntegrityError):
-                continue  # another process made it meanwhile
     return Lake(settings, customer, settings.environment, catalog)
 
 
