@@ -129,5 +129,5 @@ def _columns(unit: str) -> dict[str, object]:
 
 def money(value: Decimal, unit: str) -> str:
     """Return an amount with two decimals, rounded half up, and its currency."""
-    text = f"{value.quantize(Decimal('0.01'), ROUND_HALF_UP):,}"
-    return f"{SIGNS[unit]}{text}" if unit in SIGNS else text
+    rounded = value.quantize(Decimal("0.01"), ROUND_HALF_UP)
+    return f"{'-' if rounded < 0 else ''}{SIGNS.get(unit, '')}{abs(rounded):,}"
