@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-CHUNK_FORMAT: Final = 1  # raised when the same text gives other chunks
-_HEADING = re.compile(r"^(#{1,6})\s+(.+?)\s*#*\s*$")
+CHUNK_FORMAT: Final = 2  # raised when the same text gives other chunks
+HEADING_CHARS: Final = 200  # a longer line is text, or it would be repeated in each chunk below it
+_HEADING = re.compile(rf"^(#{{1,6}})\s++(.{{1,{HEADING_CHARS}}}?)(?:\s++#++)?\s*+$")
 _SENTENCE = re.compile(r"(?<=[.!?…])\s+(?=\S)")
 _RULE = re.compile(r"^\|(\s*:?-+:?\s*\|)+$")
 

