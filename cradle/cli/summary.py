@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cradle.cli.current import status_of
 from cradle.cli.output import console, emit, size, table
-from cradle.cli.state import status_of
 from cradle.config import Settings
 from cradle.customers import load_customer
 

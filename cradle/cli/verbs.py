@@ -167,7 +167,7 @@ def serve(
     if root is None:
         if customer is None:
             raise ConfigError("name a customer, or a folder with --root. Example: cradle serve demo")
-        from cradle.cli.state import image_root
+        from cradle.cli.current import image_root
         from cradle.customers import load_customer
 
         root = image_root(found, customer, release_id)

@@ -15,7 +15,7 @@ from cradle import outcomes, releases
 from cradle.bake import bake, verify
 from cradle.bake.unpack import root_of, unpack
 from cradle.catalog import open_lake, read, resolve, tables
-from cradle.cli.state import status_of
+from cradle.cli.current import status_of
 from cradle.config import Settings
 from cradle.examples import generate
 from cradle.serve.store import Store
