@@ -27,7 +27,8 @@ failed, what is allowed and the next command. Put it right and *Clear* the task;
 **Owner.** {how.owner}
 """
 RETRY = ExceptionRetryPolicy([RetryRule("cradle.errors.Retryable", RetryAction.RETRY)], default=RetryAction.FAIL)
-TASK = {"retries": 2, "retry_policy": RETRY, "execution_timeout": timedelta(hours=6), "trigger_rule": "none_failed"}
+TASK = {"retries": 2, "retry_delay": timedelta(seconds=30), "retry_policy": RETRY}
+TASK |= {"execution_timeout": timedelta(hours=6), "trigger_rule": "none_failed"}
 
 
 def fill(name: str, sources: list[str]) -> None:

@@ -21,13 +21,13 @@ def trend(days: pd.DataFrame, unit: str) -> Any:
     x = alt.X("day:T", title=None, axis=alt.Axis(format="%d %b %Y" if _years(days) else "%d %b", tickCount=8))
     tips = [
         alt.Tooltip("day:T", title="Day", format="%A, %d %B %Y"),
-        alt.Tooltip("revenue:Q", title=f"Revenue ({unit})", format=",.2f"),
+        alt.Tooltip("revenue:Q", title=with_unit("Revenue", unit), format=",.2f"),
         alt.Tooltip("orders:Q", title="Orders", format=",d"),
         alt.Tooltip("week:Q", title="Mean of 7 days", format=",.2f"),
     ]
     near = alt.selection_point(nearest=True, on="pointerover", fields=["day"], empty=False, clear="pointerout")
     base = alt.Chart(days).encode(x=x)
-    revenue = alt.Y("revenue:Q", title=f"Revenue ({unit})", axis=_money())
+    revenue = alt.Y("revenue:Q", title=with_unit("Revenue", unit), axis=_money())
     day = base.mark_line(color=PALE, strokeWidth=1.5, interpolate="linear").encode(y=revenue)
     week = base.mark_line(color=ACCENT, strokeWidth=2.75, interpolate="monotone").encode(y="week:Q")
     rule = base.mark_rule(color=QUIET, strokeDash=[2, 3]).encode(
@@ -48,13 +48,13 @@ def bars(names: pd.DataFrame, title: str, unit: str) -> Any:
         y=alt.Y("name:N", sort=order, title=None, axis=alt.Axis(labelLimit=240, ticks=False, domain=False)),
         x=alt.X(
             "revenue:Q",
-            title=f"Revenue ({unit})",
+            title=with_unit("Revenue", unit),
             axis=_money(),
             scale=alt.Scale(domain=[0, top * 1.16] if top > 0 else alt.Undefined, nice=False),
         ),
         tooltip=[
             alt.Tooltip("name:N", title=title),
-            alt.Tooltip("revenue:Q", title=f"Revenue ({unit})", format=",.2f"),
+            alt.Tooltip("revenue:Q", title=with_unit("Revenue", unit), format=",.2f"),
             alt.Tooltip("share:Q", title="Share", format=".1%"),
             alt.Tooltip("orders:Q", title="Orders", format=",d"),
         ],
@@ -62,6 +62,11 @@ def bars(names: pd.DataFrame, title: str, unit: str) -> Any:
     bar = base.mark_bar(color=ACCENT, cornerRadiusEnd=3, height={"band": 0.68})
     text = base.mark_text(align="left", dx=6, color=INK, fontSize=12).encode(text=alt.Text("revenue:Q", format=",.0f"))
     return _quiet(alt.layer(bar, text).properties(height=max(len(shown), 2) * BAR_HEIGHT + 30))
+
+
+def with_unit(title: str, unit: str) -> str:
+    """Return a title with its unit, when there is one."""
+    return f"{title} ({unit})" if unit else title
 
 
 def _years(days: pd.DataFrame) -> bool:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterator
 from datetime import date, datetime
 from decimal import Decimal
+from json.encoder import encode_basestring as quoted
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,16 +54,31 @@ def write_key_index(path: Path, rows: pa.Table, key: tuple[str, ...]) -> None:
         con.execute("pragma journal_mode = off")
         con.execute("create table rows (key text primary key, row text not null) without rowid")
         con.execute("begin")
-        con.executemany("insert into rows values (?, ?)", sorted(_keyed(rows.to_pylist(), key)))
+        con.executemany("insert into rows values (?, ?)", sorted(keyed_rows(rows, key)))
         con.execute("commit")
         con.execute("vacuum")
     finally:
         con.close()
 
 
-def _keyed(rows: Iterable[dict[str, Any]], key: tuple[str, ...]) -> Iterable[tuple[str, str]]:
-    for row in rows:
-        yield key_text([row[name] for name in key]), json_row(row)
+def keyed_rows(rows: pa.Table, key: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Yield (text of the key, row as JSON) in the order of the rows."""
+    heads = [json.dumps(name, ensure_ascii=False) + ":" for name in rows.column_names]
+    for batch in rows.to_batches(max_chunksize=ROW_GROUP):
+        # By column: a dictionary per row takes several times as long.
+        keys = zip(*(batch.column(name).to_pylist() for name in key), strict=True)
+        cells = (map(head.__add__, _cells(column)) for head, column in zip(heads, batch.columns, strict=True))
+        for values, parts in zip(keys, zip(*cells, strict=True), strict=True):
+            yield key_text(list(values)), "{" + ",".join(parts) + "}"
+
+
+def _cells(column: pa.Array) -> list[str]:
+    """Return a column's values as JSON; decimals keep their digits."""
+    kind = column.type
+    if pa.types.is_integer(kind) or pa.types.is_decimal(kind) or pa.types.is_boolean(kind):
+        cells: list[str] = column.cast(pa.string()).fill_null("null").to_pylist()
+        return cells
+    return [quoted(value) if isinstance(value, str) else _json(value) for value in column.to_pylist()]
 
 
 def key_text(values: list[Any]) -> str:
@@ -71,14 +87,8 @@ def key_text(values: list[Any]) -> str:
     return str(plain[0]) if len(plain) == 1 else json.dumps(plain, ensure_ascii=False)
 
 
-def json_row(row: dict[str, Any]) -> str:
-    """Return a row as JSON; decimals keep their digits."""
-    parts = (f"{json.dumps(name, ensure_ascii=False)}:{_json(value)}" for name, value in row.items())
-    return "{" + ",".join(parts) + "}"
-
-
 def _json(value: Any) -> str:
-    return str(value) if isinstance(value, Decimal) else json.dumps(_plain(value), ensure_ascii=False)
+    return json.dumps(_plain(value), ensure_ascii=False)
 
 
 def _plain(value: Any) -> Any:

@@ -6,11 +6,13 @@ Format: the OCI image specification (image layout, manifest, config), written as
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import gzip
 import hashlib
 import json
 import os
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -180,9 +182,21 @@ def base_image(base: Path | None, layout: Path) -> tuple[dict[str, Any], dict[st
         target = blob_path(layout, entry["digest"])
         target.parent.mkdir(parents=True, exist_ok=True)
         if not target.exists():
-            with contextlib.suppress(FileExistsError):
-                os.link(blob_path(base, entry["digest"]), target)
+            _link(blob_path(base, entry["digest"]), target)
     return get_json(base, manifest["config"]["digest"]), manifest, str(entries[0]["digest"])
+
+
+def _link(source: Path, target: Path) -> None:
+    """Let a blob be in two layouts; copied where the two have no file system in common."""
+    with contextlib.suppress(FileExistsError):
+        try:
+            os.link(source, target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            temporary = target.with_name(f".{target.name}.part")
+            shutil.copyfile(source, temporary)
+            temporary.replace(target)
 
 
 def append_layers(

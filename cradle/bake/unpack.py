@@ -19,12 +19,21 @@ PREFIX = "cradle/"
 
 
 def images(layout: Path) -> dict[str, str]:
-    """Return name → digest of every image of a layout."""
+    """Return name → digest of every image of a layout.
+
+    Raises:
+        VerifyFailed: its index is damaged.
+    """
     path = layout / "index.json"
     if not path.is_file():
         return {}
-    entries: list[dict[str, Any]] = json.loads(path.read_bytes())["manifests"]
-    return {entry["annotations"][oci.REF_NAME]: entry["digest"] for entry in entries}
+    try:
+        entries: list[dict[str, Any]] = json.loads(path.read_bytes())["manifests"]
+        return {entry["annotations"][oci.REF_NAME]: entry["digest"] for entry in entries}
+    except (ValueError, KeyError, TypeError) as error:
+        raise VerifyFailed(
+            f"{path} is damaged: {error}. Delete it and run `cradle bake <customer>`; the layers are kept."
+        ) from error
 
 
 def root_of(settings: Settings, customer: str, digest: str) -> Path:

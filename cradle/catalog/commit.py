@@ -19,7 +19,7 @@ from pyiceberg.io.pyarrow import _dataframe_to_data_files
 from pyiceberg.table import Table
 
 from cradle.catalog.lake import Lake
-from cradle.catalog.pins import COLUMNS, CONTENT_DIGEST, STEP_KEY, Pin, load, pin_of, resolve, snapshot_with
+from cradle.catalog.pins import COLUMNS, CONTENT_DIGEST, STEP_KEY, Pin, find_pin, load, pin_of, resolve, snapshot_with
 from cradle.digest import content_digest
 from cradle.errors import CommitConflict, MissingStep
 from cradle.points import point
@@ -64,18 +64,20 @@ def write_once(
         CommitConflict: other writers won every try.
     """
     for _ in range(ATTEMPTS):
-        done = _found(lake, table, step_key)
-        if done is None:
-            rows = data() if callable(data) else data
-            if rows is None:
-                return Written(_head(lake, table, branch), written=False)
-            written = _try(lake, table, rows, step_key, branch, mode, summary or {})
-            if written is None:
-                continue
-            return Written(written, written=True)
-        if mode == "replace":
-            point_ref(lake, table, branch, done.snapshot_id)
-        return Written(done, written=False)
+        # What is looked at here is what the commit is based on: a writer in between makes the commit fail.
+        base = load(lake, table)
+        done = snapshot_with(base, step_key) if base else None
+        if base and done:
+            if mode == "replace":
+                point_ref(lake, table, branch, done.snapshot_id)
+            return Written(pin_of(base, table, done), written=False)
+        rows = data() if callable(data) else data
+        if rows is None:
+            return Written(_head(lake, table, branch), written=False)
+        point(f"commit.{table}.looked")
+        pin = _try(lake, table, base, rows, step_key, branch, mode, summary or {})
+        if pin is not None:
+            return Written(pin, written=True)
     raise CommitConflict(
         f"{table} of customer {lake.customer}: other writers won {ATTEMPTS} times. "
         f"See what runs with `cradle status {lake.customer}`, then run the same command again."
@@ -89,45 +91,50 @@ def _head(lake: Lake, table: str, branch: str) -> Pin:
     return head
 
 
-def _found(lake: Lake, table: str, step_key: str) -> Pin | None:
-    loaded = load(lake, table)
-    snapshot = snapshot_with(loaded, step_key) if loaded else None
-    return pin_of(loaded, table, snapshot) if loaded and snapshot else None
-
-
 def _try(
-    lake: Lake, table: str, rows: pa.Table, step_key: str, branch: str, mode: Mode, summary: Mapping[str, str]
+    lake: Lake,
+    table: str,
+    base: Table | None,
+    rows: pa.Table,
+    step_key: str,
+    branch: str,
+    mode: Mode,
+    summary: Mapping[str, str],
 ) -> Pin | None:
-    """Commit once; None after a lost race. An unclear failure counts as done when the key is there."""
+    """Commit once on top of `base`; None when the table had to be prepared first, or after a lost race.
+
+    An unclear failure counts as done when the key is there.
+    """
     try:
-        _commit(_ready(lake, table, rows.schema), rows, step_key, branch, mode, summary)
-    except (CommitFailedException, ValidationException):
+        if base is None or not _prepared(base, rows.schema):
+            _prepare(lake, table, base, rows.schema)
+            return None
+        _commit(base, rows, step_key, branch, mode, summary)
+    except (CommitFailedException, TableAlreadyExistsError, ValidationException):
         return None
     except Exception:
-        landed = _found(lake, table, step_key)
+        landed = find_pin(lake, table, step_key)
         if landed is None:
             raise
         return landed
-    return _found(lake, table, step_key)
+    return find_pin(lake, table, step_key)
 
 
-def _ready(lake: Lake, table: str, schema: pa.Schema) -> Table:
-    """Return the table with a snapshot and all columns; a branch can't be written to before there is a snapshot."""
-    loaded = load(lake, table)
-    if loaded is None:
-        try:
-            loaded = lake.catalog.create_table(lake.identifier(table), schema=schema, properties=TABLE_PROPERTIES)
-        except TableAlreadyExistsError:
-            loaded = _need(lake, table)
-    if loaded.current_snapshot() is None:
-        with loaded.transaction() as transaction, transaction.update_snapshot().fast_append():
+def _prepared(base: Table, schema: pa.Schema) -> bool:
+    have = {field.name for field in base.schema().fields}
+    return base.current_snapshot() is not None and set(schema.names) <= have
+
+
+def _prepare(lake: Lake, table: str, base: Table | None, schema: pa.Schema) -> None:
+    """Make the table, its first snapshot (a branch can't be written to before there is one), or missing columns."""
+    if base is None:
+        base = lake.catalog.create_table(lake.identifier(table), schema=schema, properties=TABLE_PROPERTIES)
+    if base.current_snapshot() is None:
+        with base.transaction() as transaction, transaction.update_snapshot().fast_append():
             pass
-        loaded = _need(lake, table)
-    if set(schema.names) - {field.name for field in loaded.schema().fields}:
-        with loaded.update_schema() as update:
+    if not _prepared(base, schema):
+        with base.update_schema() as update:
             update.union_by_name(schema)
-        loaded = _need(lake, table)
-    return loaded
 
 
 def _commit(loaded: Table, rows: pa.Table, step_key: str, branch: str, mode: Mode, summary: Mapping[str, str]) -> None:

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from cradle import outcomes
 from cradle.config import Settings
+from cradle.errors import Retryable
 
 State = Literal["begins", "success", "skipped", "retry", "failed"]
 MARKS: dict[State, tuple[str, str]] = {
@@ -80,7 +81,7 @@ class Watch:
 
     def __init__(self, settings: Settings, customer: str, day: date, redirect: Redirect, says: Says) -> None:
         self.steps: list[Step] = []
-        self.error: BaseException | None = None
+        self._errors: dict[tuple[str, int], BaseException] = {}
         self._settings, self._customer, self._day = settings, customer, day
         self._redirect, self._says, self._clock = redirect, says, time.monotonic()
 
@@ -99,16 +100,22 @@ class Watch:
         counts = known.get("counts", {}) if state == "success" else {}
         step = Step(task.task_id, self._source(task), state, round(time.monotonic() - self._clock, 2), counts)
         self.steps.append(step)
+        if state == "success":
+            self._errors.pop((task.task_id, task.map_index), None)
         self._says(step)
         self._redirect.to(self._redirect.target)
 
     def fails(self, task: Any, error: Any) -> None:
-        """Note a failure; the first one that is not tried again is the night's."""
-        if str(task.state) == "up_for_retry":
-            return self.ends(task, "retry")
-        if self.error is None and isinstance(error, BaseException):
-            self.error = error
-        return self.ends(task, "failed")
+        """Note a failure; it is the night's unless a later try of the task succeeds."""
+        if isinstance(error, BaseException):
+            self._errors.setdefault((task.task_id, task.map_index), error)
+        again = isinstance(error, Retryable) and task.try_number <= task.max_tries
+        self.ends(task, "retry" if again else "failed")
+
+    @property
+    def error(self) -> BaseException | None:
+        """The first error that no later try has made good."""
+        return next(iter(self._errors.values()), None)
 
     @staticmethod
     def _source(task: Any) -> str | None:

@@ -168,7 +168,10 @@ def _add_search(app: FastAPI, store: Store) -> None:
         responses={503: {"model": schemas.Problem}},
     )
     def search(
-        q: Annotated[str, Query(min_length=1, max_length=2000, examples=["warm white ceiling light"])],
+        q: Annotated[
+            str,
+            Query(min_length=1, max_length=2000, description="The question.", examples=["warm white ceiling light"]),
+        ],
         k: Annotated[int, Query(ge=1, le=100, description="How many chunks.", examples=[5])] = 5,
         corpus: Annotated[str | None, Query(description="`products` or `general`.", examples=["products"])] = None,
         sku: Annotated[str | None, Query(description="Only this product.", examples=["DEMO-MON-27"])] = None,

@@ -91,7 +91,8 @@ def main(root: Path) -> dict[str, Any]:
     base = f"http://127.0.0.1:{listener.getsockname()[1]}"
     answers = [_health(base, manifest)]
     answers += [_count(base, name, entry.rows) for name, entry in manifest.tables.items()]
-    answers += [_golden(base, question) for question in manifest.golden if question.table in manifest.tables]
+    if answers[0]["ok"]:
+        answers += [_golden(base, question) for question in manifest.golden if question.table in manifest.tables]
     seconds = round(time.monotonic() - clock, 3)
     server.should_exit = True
     thread.join(10)
@@ -112,7 +113,7 @@ def _health(base: str, manifest: Any) -> dict[str, Any]:
     answer, release = _get(base, "/health")
     wanted = {"tables": True, "search": manifest.vectors is not None}
     ok = answer["capabilities"] == wanted and release == manifest.release_id
-    return {"name": "health", "ok": ok, "detail": f"{answer['status']}, {answer['capabilities']}"}
+    return {"name": "health", "ok": ok, "detail": answer["problem"] or f"{answer['status']}, {answer['capabilities']}"}
 
 
 def _count(base: str, table: str, rows: int) -> dict[str, Any]:

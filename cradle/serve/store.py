@@ -14,6 +14,7 @@ from cradle.search import Hit, Searcher
 
 log = get("serve")
 MEMORY = "512MB"
+EXACT = "decimal(38, 10)"  # of whole numbers and decimals; a cast to their own type would round the value
 
 
 class UnknownTable(CradleError):
@@ -30,6 +31,7 @@ class Store:
         for table, entry in self.manifest.tables.items():
             path = str(self.root / entry.file).replace("'", "''")
             self._con.execute(f"""create view "{table}" as select * from read_parquet('{path}')""")
+        self._types = {table: self._column_types(table) for table in self.manifest.tables}
         self._con.execute("set allowed_directories = [$root]", {"root": str(self.root)})
         self._con.execute("set enable_external_access = false")
         self._con.execute("set lock_configuration = true")
@@ -37,6 +39,11 @@ class Store:
         self.search_problem = "the release has no texts" if self.manifest.vectors is None else ""
         if self.manifest.vectors is not None:
             self._open_search(threads)
+
+    def _column_types(self, table: str) -> dict[str, str]:
+        """Return column → type as which a filter's value is read."""
+        described = self._con.execute(f'describe "{table}"').fetchall()
+        return {name: EXACT if _is_exact(kind) else kind for name, kind, *_ in described}
 
     def _open_search(self, threads: int) -> None:
         try:
@@ -74,11 +81,11 @@ class Store:
             UnknownTable: no such table or column.
         """
         full, entry = self.table(name)
-        known = {column.name for column in entry.columns}
+        known = self._types[full]
         wrong = sorted(filters.keys() - known)
         if wrong:
             raise UnknownTable(f"column {', '.join(wrong)} is unknown in {full}. Known: {', '.join(sorted(known))}.")
-        where = " and ".join(f'"{column}"::varchar = ?' for column in filters)
+        where = " and ".join(f'"{column}" = try_cast(? as {known[column]})' for column in filters)
         clause = f"where {where}" if where else ""
         order = ", ".join(f'"{column}"' for column in entry.key) or "all"
         cursor, values = self._con.cursor(), list(filters.values())
@@ -118,3 +125,7 @@ class Store:
     def bytes(self) -> int:
         """Return the size of all files."""
         return sum(entry.bytes for entry in self.manifest.files.values())
+
+
+def _is_exact(kind: str) -> bool:
+    return kind.endswith(("INT", "INTEGER")) or (kind.startswith("DECIMAL") and kind.endswith(")"))

@@ -19,12 +19,15 @@ from dlt_pipelines.reading.parsed import Parsed, Rejects, check_headers, finish,
 
 MAX_UNFOLDED = 2 << 30  # bytes of all parts together; a real workbook of that size is delivered as CSV
 MAX_CELLS = 200_000_000
-_NUMBERS = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
-_LINKS = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}"
-_ERROR_CELL = re.compile(rb'<c r="([A-Z]+)(\d+)"[^>]*\bt="e"[^>]*>(?:<f[^>]*>[^<]*</f>|<f[^>]*/>)?<v>([^<]*)</v>')
-_NO_VALUE = re.compile(rb'<c r="([A-Z]+\d+)"[^>]*>(?:<f[^>]*>[^<]*</f>|<f[^>]*/>)(?:<v/>|<v></v>)?</c>')
-_LAST_CELL = re.compile(rb'<c r="([A-Z]+)(\d+)"')
-_MERGED = re.compile(rb'<mergeCell ref="([^"]+)"')
+# Writers differ in the order of attributes and in the prefix of tags.
+_CELL = rb'<(?:\w+:)?c\b(?=[^>]*\bt="e")[^>]*\br="([A-Z]+)(\d+)"[^>]*>'
+_FORMULA = rb"(?:<(?:\w+:)?f\b[^>]*/>|<(?:\w+:)?f\b[^>]*>[^<]*</(?:\w+:)?f>)"
+_ERROR_CELL = re.compile(_CELL + rb"\s*" + _FORMULA + rb"?\s*<(?:\w+:)?v>([^<]*)<")
+_NO_VALUE = re.compile(
+    rb'<(?:\w+:)?c\b[^>]*\br="([A-Z]+\d+)"[^>]*>\s*' + _FORMULA + rb"\s*(?:<(?:\w+:)?v\s*/>|<v></v>)?\s*</(?:\w+:)?c>"
+)
+_LAST_CELL = re.compile(rb'<(?:\w+:)?c\b[^>]*\br="([A-Z]+)(\d+)"')
+_MERGED = re.compile(rb'<(?:\w+:)?mergeCell ref="([^"]+)"')
 
 
 def parse_workbook(path: Path, source: Source, source_file: str) -> Parsed:
@@ -56,16 +59,17 @@ def _sheet_parts(path: Path) -> dict[str, str]:
         unfolded = sum(item.file_size for item in archive.infolist())
         if unfolded > MAX_UNFOLDED:
             raise ValueError(f"unfolds to {unfolded} bytes, more than {MAX_UNFOLDED}")
-        links = etree.fromstring(archive.read("xl/_rels/workbook.xml.rels"))
+        have = {name.replace("\\", "/"): name for name in archive.namelist()}  # some writers take Windows' separator
+        links = etree.fromstring(archive.read(have["xl/_rels/workbook.xml.rels"]))
         targets = {link.get("Id"): link.get("Target", "") for link in links}
-        book = etree.fromstring(archive.read("xl/workbook.xml"))
-        have = set(archive.namelist())
+        book = etree.fromstring(archive.read(have["xl/workbook.xml"]))
         found = {}
-        for sheet in book.iter(f"{_NUMBERS}sheet"):
-            target = targets.get(sheet.get(f"{_LINKS}id"), "")
+        for sheet in book.iter("{*}sheet"):  # two namespaces are in use
+            link = next((value for name, value in sheet.attrib.items() if name.endswith("}id")), None)
+            target = targets.get(link, "").replace("\\", "/")
             part = target.lstrip("/") if target.startswith("/") else posixpath.normpath(f"xl/{target}")
             if part in have:
-                found[sheet.get("name", "")] = part
+                found[sheet.get("name", "")] = have[part]
         return found
 
 
@@ -98,8 +102,10 @@ def _sheet(
     filled = np.zeros(body.num_rows, dtype=bool)
     for column in body.columns:
         filled |= pc.fill_null(pc.not_equal(column, ""), False).to_numpy()
+    errors = _name_odd_cells(xml, name, at + 1, rejects, notes)
+    places = np.array([row - at - 2 for row in errors], dtype=np.int64)
+    filled[places[places < body.num_rows]] = True  # a row of nothing but errors is a record too
     numbers = np.arange(at + 2, at + 2 + body.num_rows)[filled]
-    _name_odd_cells(xml, name, at + 1, rejects, notes)
     return map_columns(source, body.filter(pa.array(filled)), pa.array(numbers), name)
 
 
@@ -121,9 +127,12 @@ def _refuse_bomb(xml: bytes) -> None:
         raise MemoryError(f"the last cell is {where}: more than {MAX_CELLS} cells")
 
 
-def _name_odd_cells(xml: bytes, sheet: str, header_row: int, rejects: Rejects, notes: list[str]) -> None:
+def _name_odd_cells(xml: bytes, sheet: str, header_row: int, rejects: Rejects, notes: list[str]) -> set[int]:
+    """Name error cells, formulas without a value and merged cells; return the rows with an error cell."""
+    rows = set()
     for column, row, value in _ERROR_CELL.findall(xml):
         if int(row) > header_row:
+            rows.add(int(row))
             rejects.add(
                 "cell",
                 "error_cell",
@@ -145,3 +154,4 @@ def _name_odd_cells(xml: bytes, sheet: str, header_row: int, rejects: Rejects, n
             f"{rejects.source_file}, sheet {sheet}: {len(merged)} merged range(s), such as {merged[0].decode()}; the "
             f"value stands in the first cell only"
         )
+    return rows

@@ -64,7 +64,7 @@ def _filters(file: str, known: orders.Extent) -> orders.Filter | None:
 
 def _unit(release: Pinned) -> str:
     columns = {column.name: column.unit for column in release.manifest().tables[TABLE].columns}
-    return columns.get("line_total") or columns.get("amount") or "amount"
+    return columns.get("line_total") or columns.get("amount") or ""
 
 
 def _figures(found: orders.Totals, unit: str) -> None:
@@ -87,6 +87,9 @@ def _charts(chosen: orders.Filter, unit: str) -> None:
         names = orders.by_name(chosen, column)
         with place.container(border=True, height="stretch"):
             st.subheader(f"Revenue by {column.title()}")
+            if list(names["name"]) == [orders.NOT_GIVEN]:
+                st.info(f"None of the chosen order lines names a {column}.")
+                continue
             if len(names) > charts.MOST_BARS:
                 st.caption(f"The {charts.MOST_BARS} greatest of {len(names):,}.")
             st.altair_chart(charts.bars(names, column.title(), unit), width="stretch")
@@ -122,8 +125,8 @@ def _columns(unit: str) -> dict[str, object]:
         "product": "Product",
         "region": "Region",
         "quantity": amount("Quantity", format="localized"),
-        "amount": amount(f"Price ({unit})", format="%,.2f"),
-        "line_total": amount(f"Revenue ({unit})", format="%,.2f"),
+        "amount": amount(charts.with_unit("Price", unit), format="%,.2f"),
+        "line_total": amount(charts.with_unit("Revenue", unit), format="%,.2f"),
     }
 
 

@@ -46,14 +46,25 @@ class Home:
         return self.settings.inbox("demo") / "sales" / "sales.csv"
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", "from cradle.cli import run; run()", *arguments]
-        own = {"HOME": str(self.settings.home), "CRADLE_HOME": str(self.settings.home)}
-        environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), **own}
-        done = subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False
-        )
+        """Run a command to its end."""
+        done = subprocess.run(**self._process(arguments), timeout=300, check=False)
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a command that runs until it is told to stop."""
+        return subprocess.Popen(**self._process(arguments))
+
+    def _process(self, arguments: tuple[str, ...]) -> dict[str, Any]:
+        own = {"HOME": str(self.settings.home), "CRADLE_HOME": str(self.settings.home)}
+        return {
+            "args": [sys.executable, "-u", "-c", "from cradle.cli import run; run()", *arguments],
+            "env": {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), **own},
+            "cwd": ROOT,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "text": True,
+        }
 
     def night(self, day: str) -> dict[str, Any]:
         made: dict[str, Any] = json.loads(self.run("night", "demo", "--date", day, "--json").stdout)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
+import signal
 import sqlite3
 import threading
 import urllib.error
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import psutil
 import pytest
 import yaml
 
@@ -46,6 +49,35 @@ def test_a_second_night_of_the_same_date_is_a_no_op_and_a_run_of_its_own(home: H
     assert set(again["night"]["changed"].values()) == {0}
     assert again["release"] == status["release"]
     assert again["image"] == status["image"]
+
+
+def test_a_run_whose_process_was_killed_is_ended_by_the_next_night(home: Home) -> None:
+    killed, state = runs(home.settings)[-1]
+    with sqlite3.connect(home.settings.airflow() / "airflow.db") as database:
+        database.execute(
+            "update dag_run set state = 'running', triggering_user_name = 'dag_test' where run_id = ?", (killed,)
+        )
+    home.night(FIRST_DAY)
+    now = dict(runs(home.settings))
+    assert (state, now[killed]) == ("success", "failed")
+    assert len(set(now.values()) - {"failed"}) == 1
+
+
+def test_ui_starts_three_servers_and_ctrl_c_stops_them_all(home: Home) -> None:
+    with home.start("ui", "demo") as process:
+        said = "".join(iter(lambda: process.stdout.readline(), "Ctrl-C stops all of them.\n"))
+        addresses = re.findall(r"http://\S+", said)
+        children = psutil.Process(process.pid).children(recursive=True)
+        for address in addresses:
+            with urllib.request.urlopen(address, timeout=30) as answer:
+                assert answer.status == 200
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=60)
+    assert [name for name in ("Airflow", "Dashboards", "API") if name not in said] == []
+    assert len(addresses) == 3
+    assert len(children) >= 5
+    assert (process.returncode, "Stopped." in rest) == (0, True)
+    assert [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE] == []
 
 
 def test_each_task_has_its_log_where_airflow_looks_for_it(home: Home) -> None:

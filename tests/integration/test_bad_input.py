@@ -211,8 +211,8 @@ def test_one_customers_bad_file_stops_no_other_customer(settings: Settings, writ
     deliver(settings, "no,header\n1,2\n")
     deliver(settings, HEADER + GOOD, customer="other")
     with pytest.raises(InputError):
-        night(settings, "shop")
-    night(settings, "other")
+        night(settings, "shop", upto="release")
+    night(settings, "other", upto="release")
     assert releases.current(open_lake(settings, "shop")) is None
     made = releases.current(open_lake(settings, "other"))
     assert made is not None

@@ -59,15 +59,16 @@ def test_time_travel_tags_and_rollback(settings: Settings) -> None:
     assert values(settings, "marts.t") == [1]
 
 
+@pytest.mark.parametrize("moment", ["looked", "before"])
 @pytest.mark.parametrize("mode", ["append", "replace"])
-def test_writers_that_looked_before_either_committed_write_once(settings: Settings, mode: str) -> None:
+def test_writers_that_looked_before_either_committed_write_once(settings: Settings, mode: str, moment: str) -> None:
     """All four threads look, find nothing, and only then go on: without the protocol the rows stand four times."""
     write_once(open_lake(settings, "demo"), "marts.t", rows(), step_key="begin")
     barrier = threading.Barrier(4, timeout=60)
     passed = threading.local()
 
     def wait(name: str) -> None:
-        if name == "commit.marts.t.before" and not getattr(passed, "once", False):
+        if name == f"commit.marts.t.{moment}" and not getattr(passed, "once", False):
             passed.once = True
             barrier.wait()
 

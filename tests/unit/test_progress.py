@@ -13,16 +13,16 @@ import pytest
 
 from cradle.cli.progress import Redirect, Step, Watch
 from cradle.config import Settings
-from cradle.errors import InputError
+from cradle.errors import InputError, Unavailable
 from cradle.outcomes import outcome
 
 DAY = date(2024, 3, 30)
 
 
-def task(verb: str, source: str | None = None, index: int = -1, state: str = "failed") -> SimpleNamespace:
+def task(verb: str, source: str | None = None, index: int = -1, tries: int = 1) -> SimpleNamespace:
     operator = SimpleNamespace(op_kwargs={"source": source} if source else {})
     return SimpleNamespace(
-        dag_id="night_demo", run_id="r1", task_id=verb, map_index=index, try_number=1, task=operator, state=state
+        dag_id="night_demo", run_id="r1", task_id=verb, map_index=index, try_number=tries, max_tries=2, task=operator
     )
 
 
@@ -76,13 +76,16 @@ def test_a_step_tells_what_its_own_verb_counted(tmp_path: Path) -> None:
     assert watching.steps == said[1:]
 
 
-def test_the_first_error_that_is_not_tried_again_is_the_nights(tmp_path: Path) -> None:
+def test_an_error_that_a_later_try_makes_good_is_not_the_nights(tmp_path: Path) -> None:
     said: list[Step] = []
-    errors = [InputError("first"), InputError("second"), InputError("third")]
+    away, torn, late = Unavailable("away"), InputError("torn"), Unavailable("away for good")
     with Redirect(tmp_path / "night.log") as redirect:
         watching = watch(tmp_path, said, redirect)
-        watching.fails(task("ingest", "sales", 0, "up_for_retry"), errors[0])
-        watching.fails(task("ingest", "sales", 0), errors[1])
-        watching.fails(task("ingest", "guides", 1), errors[2])
-    assert watching.error is errors[1]
-    assert [step.state for step in said] == ["retry", "failed", "failed"]
+        watching.fails(task("ingest", "sales", 0, tries=1), away)
+        assert watching.error is away
+        watching.ends(task("ingest", "sales", 0, tries=2), "success")
+        assert watching.error is None
+        watching.fails(task("ingest", "guides", 1), torn)
+        watching.fails(task("ingest", "notes", 2, tries=3), late)
+    assert watching.error is torn
+    assert [step.state for step in said] == ["retry", "success", "failed", "failed"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from cradle.installation import Column, Dialect, Source
@@ -59,6 +59,7 @@ def test_any_table_that_python_writes_comes_back_exactly(tmp_path: Path, data: s
 
 @QUICK
 @given(st.text(alphabet='ab,"\n\r ', max_size=60))
+@example('a","')
 def test_any_text_is_read_as_python_reads_it_or_named(tmp_path: Path, body: str) -> None:
     found = read(tmp_path, "a,b\n" + body)
     try:

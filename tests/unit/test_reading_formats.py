@@ -123,6 +123,35 @@ def test_an_error_cell_is_null_and_a_reject_with_its_place(tmp_path: Path) -> No
     assert cells(found, "a", "b") == [("x", None)]
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (r'<c r="B2" t="e">(.*?)</c>', r'<c t="e" s="0" r="B2">\1</c>'),
+        (r'<c r="B2" t="e">(.*?)</c>', r'<c r="B2" t="e"><f>1/0</f>\1</c>'),
+        (r'<c r="B2" t="e">(.*?)</c>', r'<c r="B2" t="e"><f t="shared" si="0"/>\1</c>'),
+    ],
+)
+def test_an_error_cell_is_named_however_it_is_written(tmp_path: Path, old: str, new: str) -> None:
+    path, book = workbook(tmp_path, ["a", "b"], [None, "y"], ["z", 1])
+    book.active["B2"].value = "#N/A"
+    book.active["B2"].data_type = "e"
+    book.save(path)
+    with_xml(path, old, new)
+    found = read(path, "xlsx", ("a", "b"))
+    assert (reject(found)["row_number"], reject(found)["value"]) == (2, "#N/A")
+    assert cells(found, "_row_number", "a", "b") == [(2, None, None), (3, "z", "1")]
+
+
+def test_a_workbook_with_the_separators_of_windows(tmp_path: Path) -> None:
+    path, _ = workbook(tmp_path, ["a"], ["x"])
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in parts.items():
+            archive.writestr(name.replace("/", "\\"), data)
+    assert cells(read(path, "xlsx", ("a",)), "a") == [("x",)]
+
+
 def test_a_missing_sheet_and_a_missing_column_refuse_the_workbook(tmp_path: Path) -> None:
     path, _ = workbook(tmp_path, ["a"], ["x"])
     row = reject(read(path, "xlsx", ("a",), sheets=("Sales",)))
