@@ -33,6 +33,9 @@ def matching(inbox: Path, source: Source) -> list[str]:
     """Return the paths below the inbox that belong to a source, sorted; hidden and half-written files left out.
 
     A glob without a folder also matches in any folder.
+
+    Raises:
+        InputError: the name of such a file is not UTF-8.
     """
     found = []
     for path in inbox.rglob("*"):
@@ -41,8 +44,19 @@ def matching(inbox: Path, source: Source) -> list[str]:
             continue
         plain = without_date(relative)
         if any(fnmatchcase(plain, glob) or ("/" not in glob and fnmatchcase(path.name, glob)) for glob in source.files):
-            found.append(relative)
+            found.append(_storable(relative))
     return sorted(found)
+
+
+def _storable(relative: str) -> str:
+    try:
+        relative.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{relative.encode(errors='backslashreplace').decode()!r} in the inbox: the file's name is not UTF-8. "
+            f"Rename it and run again."
+        ) from error
+    return relative
 
 
 def keep(settings: Settings, customer: str, relative: str) -> File:

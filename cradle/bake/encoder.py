@@ -16,7 +16,7 @@ import numpy as np
 
 from cradle.config import Settings
 from cradle.embed import load_embedder, model_folder, model_key
-from cradle.errors import VerifyFailed
+from cradle.errors import MissingStep, VerifyFailed
 from cradle.installation import Embedding
 from cradle.manifest import EncoderEntry
 from cradle.vectors.encoder import QueryEncoder
@@ -35,15 +35,21 @@ PROBES: Final = (
 )
 
 
-def export_encoder(settings: Settings, embedding: Embedding) -> tuple[Path, EncoderEntry]:
-    """Return the folder of an exported encoder and its entry in the manifest; export it when it is not there.
+def export_encoder(settings: Settings, embedding: Embedding, key: str) -> tuple[Path, EncoderEntry]:
+    """Return the folder of the encoder with a model key and its entry in the manifest; export it when it is not there.
 
     Raises:
+        MissingStep: the model at hand is not the one that made the vectors.
         VerifyFailed: the exported encoder is further from the factory's than `MAX_LOSS`.
     """
-    key = model_key(model_folder(settings, embedding), embedding)
     folder = settings.home / "encoders" / f"{key}-{ENCODER_FORMAT}"
     if not (folder / "encoder.json").is_file():
+        at_hand = model_key(model_folder(settings, embedding), embedding)
+        if at_hand != key:
+            raise MissingStep(
+                f"the vectors were made by {embedding.model} with key {key[:12]}; the model at hand has key "
+                f"{at_hand[:12]}. Put the earlier one where CRADLE_MODEL_FOLDER points, or run a new night."
+            )
         _export(settings, embedding, key, folder)
     entry = EncoderEntry.model_validate_json((folder / "encoder.json").read_text(encoding="utf-8"))
     return folder, entry

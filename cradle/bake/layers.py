@@ -138,7 +138,7 @@ class Layers:
             collection_digest=collection.digest,
             ledger_snapshot_id=ledger.snapshot_id,
         )
-        folder, self.encoder = export_encoder(self.settings, self.installation.embedding)
+        folder, self.encoder = export_encoder(self.settings, self.installation.embedding, collection.model_key)
         known = {"format": ENCODER_FORMAT, "model_key": collection.model_key, "loss": self.encoder.loss}
         return [vectors, self.layer("encoder", known, lambda to: _copy_encoder(folder, to), compress=True)]
 

@@ -87,7 +87,7 @@ def _extract(tar: tarfile.TarFile, folder: Path) -> None:
         if entry.isdir():
             continue
         target = (folder / inside).resolve()
-        if not entry.isfile() or folder.resolve() not in target.parents:
+        if not entry.isfile() or not entry.name.startswith(PREFIX) or folder.resolve() not in target.parents:
             raise VerifyFailed(f"layer entry {entry.name!r} is no plain file below {PREFIX}.")
         target.parent.mkdir(parents=True, exist_ok=True)
         source = tar.extractfile(entry)

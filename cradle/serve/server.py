@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from pathlib import Path
 
@@ -26,10 +27,12 @@ def serve(root: Path, host: str = "127.0.0.1", port: int = 9392, threads: int = 
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen()  # whoever reads the next line may connect at once
     except OSError as error:
         raise Unavailable(
             f"port {port} on {host} can't be used: {error.strerror}. Choose another with --port."
         ) from error
     log.info("serving", address=f"http://{host}:{listener.getsockname()[1]}", root=str(root))
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=10)
-    uvicorn.Server(config).run(sockets=[listener])
+    with contextlib.suppress(KeyboardInterrupt):  # raised again after the orderly end; Ctrl-C is no error here
+        uvicorn.Server(config).run(sockets=[listener])

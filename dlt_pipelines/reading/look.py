@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -69,6 +70,14 @@ class _Found:
     notes: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
 
+    def add(self, other: _Found) -> None:
+        """Take over what was found in a further file."""
+        self.tables += other.tables
+        self.notes += other.notes
+        self.left_out += other.left_out
+        for kind, paths in other.documents.items():
+            self.documents[kind] += paths
+
 
 def look(folder: Path, customer: str) -> Look:
     """Propose a customer for the files of a folder.
@@ -78,8 +87,9 @@ def look(folder: Path, customer: str) -> Look:
     """
     found = _Found()
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
-    for path in paths:
-        _look_at(path, path.relative_to(folder).as_posix(), found)
+    with ThreadPoolExecutor(load_settings().threads) as pool:
+        for part in pool.map(lambda path: _look_at(path, path.relative_to(folder).as_posix()), paths):
+            found.add(part)
     sources = _table_sources(found, [path.relative_to(folder).as_posix() for path in paths])
     sources += _document_sources(found)
     if not sources:
@@ -93,7 +103,8 @@ def look(folder: Path, customer: str) -> Look:
     return Look(made, tuple(found.notes), tuple(found.left_out))
 
 
-def _look_at(path: Path, relative: str, found: _Found) -> None:
+def _look_at(path: Path, relative: str) -> _Found:
+    found = _Found()
     kind = FORMATS.get(path.suffix.lower())
     if kind is None:
         found.left_out.append(relative)
@@ -104,6 +115,7 @@ def _look_at(path: Path, relative: str, found: _Found) -> None:
         if not tables:
             found.left_out.append(relative)
         found.tables += tables
+    return found
 
 
 def _tables(path: Path, relative: str, kind: str, found: _Found) -> list[_Table]:

@@ -206,6 +206,13 @@ def test_a_file_that_is_still_being_written_is_left_alone(settings: Settings, sh
     assert ingest(settings, shop, DAY).sources[0].originals == 1
 
 
+def test_a_file_name_that_is_not_utf8_is_named(settings: Settings, shop: str) -> None:
+    path = deliver(settings, HEADER + GOOD)
+    path.rename(path.with_name("caf\udce9.csv"))
+    with pytest.raises(InputError, match=r"caf.*udce9\.csv' in the inbox: the file's name is not UTF-8\. Rename it"):
+        ingest(settings, shop, DAY)
+
+
 def test_one_customers_bad_file_stops_no_other_customer(settings: Settings, write_customer: Write, shop: str) -> None:
     write_customer("other", YAML.format(name="other", format="csv"))
     deliver(settings, "no,header\n1,2\n")

@@ -40,7 +40,7 @@ def assert_equal(settings: Settings, clean: Settings) -> None:
     assert layers(settings, "demo") == layers(clean, "demo")
 
 
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(2700)
 def test_a_night_killed_at_every_point_ends_as_a_clean_one(settings: Settings, clean: Settings) -> None:
     """Each run dies at the first point that no run before it has reached, before or after a commit or rename."""
     generate("demo", settings.inbox("demo"), rows=ROWS)
@@ -61,7 +61,7 @@ def test_a_night_killed_at_every_point_ends_as_a_clean_one(settings: Settings, c
     assert_equal(settings, clean)
 
 
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(2700)
 def test_a_night_killed_at_random_moments_ends_as_a_clean_one(settings: Settings, clean: Settings) -> None:
     generate("demo", settings.inbox("demo"), rows=ROWS)
     seed = random.randrange(1_000_000)

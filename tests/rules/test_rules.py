@@ -58,7 +58,7 @@ def test_modules_and_functions_stay_small() -> None:
         if len(text.splitlines()) > 300:
             long_modules.append(name)
         for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.FunctionDef) and node.end_lineno and node.end_lineno - node.lineno + 1 > 60:
+            if isinstance(node, ast.FunctionDef) and node.end_lineno and node.end_lineno - node.lineno + 1 > 40:
                 long_functions.append(f"{name}:{node.name}")
     assert not long_modules
     assert not long_functions
