@@ -14,7 +14,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-EXPORT_FORMAT: Final = f"1/{pa.__version__}"  # the writer's version decides bytes too
+EXPORT_FORMAT: Final = f"2/{pa.__version__}"  # the writer's version decides bytes too
 ROW_GROUP: Final = 4096  # rows that a look-up by key has to read
 PAGE_SIZE: Final = 4096
 

@@ -6,14 +6,16 @@ So a collection is built in a folder of its own and never changed; a reader open
 
 from __future__ import annotations
 
-import json
+import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Final, Literal
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
@@ -25,6 +27,7 @@ from cradle.vectors.digest import collection_digest
 
 COMMIT = "commit.json"
 NAME = "chunks"
+DONE: Final = {"build": "built", "check": "verified"}
 
 
 class Collection(BaseModel):
@@ -65,56 +68,85 @@ def build_collection(settings: Settings, customer: str, rows: pa.Table, model_ke
         return known, False
     dimension = len(rows.column("embedding")[0]) if rows.num_rows else 0
     made = Collection(digest=digest, count=rows.num_rows, dimension=dimension, model_key=model_key)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    building = target.parent / f".building-{uuid.uuid4().hex}"
-    try:
-        (building / "store").mkdir(parents=True)
+    with _scratch(target.parent, "building") as (building, held):
+        (building / "store").mkdir()
         with pa.OSFile(str(building / "rows.arrow"), "wb") as sink, pa.ipc.new_file(sink, rows.schema) as writer:
             writer.write_table(rows)
-        _child("build", building)
+        _child("build", building, held)
         point("collection.built")
-        with private_copy(building) as copy:
-            _child("check", copy)
+        with _scratch(target.parent, "reading") as (copy, held_copy):
+            shutil.copytree(building, copy, dirs_exist_ok=True)
+            _child("check", copy, held_copy)
         point("collection.checked")
         (building / "rows.arrow").unlink()
-        _commit(building, target, made)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-    return made, True
+        return made, _commit(building, target, made)
 
 
-def _commit(building: Path, target: Path, made: Collection) -> None:
+def _commit(building: Path, target: Path, made: Collection) -> bool:
+    """Make a verified folder durable and take it into use; False when another builder was faster."""
+    _sync(building)
     with (building / COMMIT).open("w", encoding="utf-8") as stream:
         stream.write(made.model_dump_json())
         stream.flush()
         os.fsync(stream.fileno())
     point("collection.before")
-    if target.exists() and committed(target) is None:  # a half-made folder of a killed run
+    if target.exists() and committed(target) is None:  # not made by us: a folder gets its name when it is whole
         shutil.rmtree(target)
     try:
         building.rename(target)
     except OSError:
         if committed(target) is None:
             raise
+        return False
+    _sync(target.parent, deep=False)
     point("collection.after")
+    return True
 
 
-class private_copy:
-    """A copy of a collection's folder for one reader; gone when the reader is done."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def __enter__(self) -> Path:
-        self._copy = Path(tempfile.mkdtemp(prefix=".reading-", dir=self._folder.parent))
-        shutil.copytree(self._folder, self._copy, dirs_exist_ok=True)
-        return self._copy
-
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._copy, ignore_errors=True)
+def _sync(folder: Path, *, deep: bool = True) -> None:
+    for path in [*(folder.rglob("*") if deep else ()), folder]:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
-def _child(verb: str, folder: Path) -> None:
+@contextlib.contextmanager
+def private_copy(folder: Path) -> Iterator[Path]:
+    """Give a copy of a collection's folder for one reader; it is gone when the reader is done."""
+    with _scratch(folder.parent, "reading") as (copy, _):
+        shutil.copytree(folder, copy, dirs_exist_ok=True)
+        yield copy
+
+
+@contextlib.contextmanager
+def _scratch(parent: Path, kind: str) -> Iterator[tuple[Path, int]]:
+    """Give an empty folder and the handle that keeps it; first remove what killed processes left."""
+    parent.mkdir(parents=True, exist_ok=True)
+    _sweep(parent)
+    folder = parent / f".{kind}-{uuid.uuid4().hex}"
+    lock = folder.with_suffix(".lock")
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        folder.mkdir()
+        try:
+            yield folder, held.fileno()
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            lock.unlink(missing_ok=True)
+
+
+def _sweep(parent: Path) -> None:
+    for lock in parent.glob(".*.lock"):
+        with contextlib.suppress(BlockingIOError, FileNotFoundError), lock.open("r+") as held:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+            lock.unlink(missing_ok=True)
+
+
+def _child(verb: Literal["build", "check"], folder: Path, held: int) -> None:
+    """Run the child; it holds the folder too, so that a child whose parent was killed keeps what it writes to."""
     done = subprocess.run(
         [sys.executable, "-m", "cradle.vectors.chroma", verb, str(folder)],
         cwd=PROJECT,
@@ -122,12 +154,8 @@ def _child(verb: str, folder: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
+        pass_fds=(held,),
     )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise VerifyFailed(f"collection could not be {verb}ed: {last}. Run the same command again.")
-
-
-def describe(folder: Path) -> str:
-    """Return a collection's commit file as text."""
-    return json.dumps(json.loads((folder / COMMIT).read_text(encoding="utf-8")), indent=2)
+        raise VerifyFailed(f"collection could not be {DONE[verb]}: {last}. Run the same command again.")

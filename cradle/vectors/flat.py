@@ -11,11 +11,15 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+BATCH = 65_536  # vectors converted at a time
+
 
 def write_flat(path: Path, vectors: NDArray[np.float32]) -> None:
     """Write vectors of shape (n, dimension) as a flat fp16 index."""
     index = faiss.IndexScalarQuantizer(vectors.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
-    index.add(np.ascontiguousarray(vectors, dtype=np.float32))
+    for at in range(0, len(vectors), BATCH):
+        # Rounded by numpy, half to even: faiss rounds ties by the processor it finds, so bytes would differ.
+        index.add(vectors[at : at + BATCH].astype(np.float16).astype(np.float32))
     faiss.write_index(index, str(path))
 
 
