@@ -26,6 +26,7 @@ def duckdb_config(settings: Settings) -> dict[str, str]:
         "threads": str(settings.threads),
         "memory_limit": f"{settings.memory_mb}MB",
         "temp_directory": str(spill),
+        "home_directory": str(spill),  # else DuckDB asks for HOME, which a service may not have
         "extension_directory": str(settings.home / "work" / "duckdb-extensions"),
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",
