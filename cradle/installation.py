@@ -154,8 +154,12 @@ class Installation(_Model):
         twice = sorted({name for name in own if own.count(name) > 1})
         if twice:
             raise ValueError(f"source {', '.join(twice)} is named twice")
-        for role in {source.role for source in self.sources}:
+        for role in sorted({source.role for source in self.sources}):
             self.columns(role)
+            keys = {source.key for source in self.of_role(role)}
+            if len(keys) > 1:
+                shown = " and ".join(sorted(f"[{', '.join(key)}]" for key in keys))
+                raise ValueError(f"role {role}: its sources have the keys {shown}; give all of them one key")
         return self
 
     def of_role(self, role: str) -> tuple[Source, ...]:

@@ -55,7 +55,7 @@ class Original:
     """An original in force as of a date.
 
     Attributes:
-        delivery: ordinal of its delivery within the source; a larger one is newer.
+        delivery: ordinal of its date among those of the role; a larger one is newer.
         position: ordinal within the role, in reading order.
     """
 
@@ -194,24 +194,28 @@ def state(known: Sequence[Delivery], installation: Installation, logical_date: d
 
     An original that was delivered twice counts once, where it was delivered last.
     """
-    roles: dict[str, tuple[Original, ...]] = {}
+    found: dict[str, list[tuple[Source, date, File]]] = {}
     for source in installation.sources:
         mine = [item for item in known if item.source == source.name and item.logical_date <= logical_date]
         mine.sort(key=lambda delivery: delivery.logical_date)
         chosen = mine[-1:] if source.delivery == "full" else mine
-        last = {file.sha256: (at, file) for at, delivery in enumerate(chosen) for file in delivery.files}
+        last = {file.sha256: (delivery.logical_date, file) for delivery in chosen for file in delivery.files}
         in_order = dict.fromkeys(file.sha256 for delivery in reversed(chosen) for file in reversed(delivery.files))
-        have = roles.get(source.role, ())
-        originals = tuple(
-            Original(
-                step_key=original_key(sha256, source),
-                source=source.name,
-                position=len(have) + at,
-                delivery=last[sha256][0],
-                delivered_on=chosen[last[sha256][0]].logical_date,
-                file=last[sha256][1],
-            )
-            for at, sha256 in enumerate(reversed(in_order))
+        found.setdefault(source.role, []).extend((source, *last[sha256]) for sha256 in reversed(in_order))
+    return AsOf({role: _numbered(items) for role, items in found.items()})
+
+
+def _numbered(items: list[tuple[Source, date, File]]) -> tuple[Original, ...]:
+    """Number a role's originals; their dates count by their order only, so that equal content stays equal later."""
+    ordinal = {day: at for at, day in enumerate(sorted({day for _, day, _ in items}))}
+    return tuple(
+        Original(
+            step_key=original_key(file.sha256, source),
+            source=source.name,
+            position=at,
+            delivery=ordinal[day],
+            delivered_on=day,
+            file=file,
         )
-        roles[source.role] = have + originals
-    return AsOf(roles)
+        for at, (source, day, file) in enumerate(items)
+    )

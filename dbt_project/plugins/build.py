@@ -158,10 +158,23 @@ def _refuse_failures(result: Any, run: Run, settings: Settings) -> None:
             compiled = getattr(one.node, "compiled_path", None) or one.node.original_file_path
             failures = f", {one.failures} rows" if one.failures else ""
             lines.append(f"  {one.node.name}: {one.status}{failures}: {one.message}\n    SQL: {compiled}")
+            lines += [f"    row: {row}" for row in _failing_rows(one)]
     raise BuildFailed(
         f"customer {run.customer.customer}, {run.logical_date}: {len(lines)} model(s) or test(s) failed; nothing was "
         f"published.\n" + "\n".join(lines) + f"\nSee {work_folder(settings, run) / 'dbt.log'}."
     )
+
+
+def _failing_rows(one: Any) -> list[dict[str, Any]]:
+    """Return some rows that a test found, from the connection that dbt has just used."""
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+
+    environment = DuckDBConnectionManager._ENV
+    if one.node.resource_type != "test" or not one.failures or environment is None or environment.conn is None:
+        return []
+    found = environment.conn.cursor().execute(f"select * from ({one.node.compiled_code}) limit {FAILING_ROWS}")
+    columns = [column[0] for column in found.description or []]
+    return [dict(zip(columns, row, strict=True)) for row in found.fetchall()]
 
 
 def docs(settings: Settings, customer: str, logical_date: date) -> Path:

@@ -192,6 +192,8 @@ def _source(group: list[_Table], before: list[Source], all_paths: list[str], not
     if first and {one.delivered_as for one in first.columns} != {one.delivered_as for one in columns}:
         notes.append(f"{paths[0]}: looks like {role} too, but its headers differ from {first.name}; kept in raw only")
         role = name
+    elif first:
+        key = first.key
     return Source(
         name=name,
         role=role,

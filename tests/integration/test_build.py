@@ -179,6 +179,7 @@ def test_a_failing_test_publishes_nothing_and_names_test_rows_and_sql(
         build(settings, "shop", DAY)
     assert "unique_stg_products_sku: fail" in str(failed.value)
     assert "SQL: " in str(failed.value)
+    assert "row: {'unique_field': 'A', 'n_records': 2}" in str(failed.value)
     after = resolve(lake, "marts.syndication_products")
     assert before is not None
     assert after is not None

@@ -43,6 +43,7 @@ def demo() -> dict[str, object]:
         (lambda yaml: yaml["installation"]["sources"][0].update(delimeter=";"), "installation.sources.0.delimeter"),
         (lambda yaml: yaml["installation"]["sources"][0].update(format="xls"), "installation.sources.0.format"),
         (lambda yaml: yaml["installation"]["sources"][0].update(key=["nr"]), "key nr is not among its columns"),
+        (lambda yaml: yaml["installation"]["sources"][3].update(role="products", key=[]), "give all of them one key"),
         (lambda yaml: yaml["operation"].update(timezone="Berlin"), "'Berlin' is not a time zone"),
         (lambda yaml: yaml.update(customer="De mo"), "customer 'De mo' is not a name"),
         (lambda yaml: yaml.pop("installation"), "installation: Field required"),

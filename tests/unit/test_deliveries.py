@@ -111,6 +111,18 @@ def oracle(inbox: dict[tuple[date, str], str], day: date, delivery: str) -> list
     return found
 
 
+def test_the_newer_date_counts_across_the_sources_of_a_role() -> None:
+    """A full source that delivered last is newer than any period of an incremental one."""
+    parts, whole = source("incremental", "parts"), source("full", "whole")
+    known = [
+        Delivery("parts", DAYS[0], 1, (file(f"{DAYS[0]}/a", "A"),)),
+        Delivery("parts", DAYS[1], 1, (file(f"{DAYS[1]}/b", "B"),)),
+        Delivery("whole", DAYS[2], 1, (file("w", "W"),)),
+    ]
+    found = state(known, Installation(sources=(whole, parts)), DAYS[3]).originals("sales")
+    assert {one.file.sha256: one.delivery for one in found} == {"A": 0, "B": 1, "W": 2}
+
+
 def test_a_dated_folder_is_told_from_any_other() -> None:
     assert dated_folder("sales/2024-02-29/x.csv") == date(2024, 2, 29)
     assert dated_folder("sales/2023-02-29/x.csv") is None
