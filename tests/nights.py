@@ -19,6 +19,7 @@ from cradle.config import PROJECT, Settings, quieten
 from cradle.indexing import chunk_documents, embed_chunks, index_chunks
 
 DAY = date(2024, 4, 1)
+MARK = "killed at "
 
 
 def night(settings: Settings, customer: str, day: date = DAY, *, upto: str = "verify") -> None:
@@ -75,6 +76,11 @@ def child(
     )
 
 
+def killed_at(out: bytes) -> str:
+    """Return the point at which a child killed itself."""
+    return out.decode().rpartition(MARK)[2]
+
+
 def _main(request: dict[str, object]) -> None:
     from cradle.points import LISTENERS
 
@@ -83,7 +89,7 @@ def _main(request: dict[str, object]) -> None:
 
     def listen(name: str) -> None:
         if survived is not None and not name.endswith(".looked") and name not in survived:  # type: ignore[operator]
-            sys.stdout.write(name)
+            sys.stdout.write(f"\n{MARK}{name}")
             sys.stdout.flush()
             os.kill(os.getpid(), signal.SIGKILL)
 

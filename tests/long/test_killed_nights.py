@@ -13,7 +13,7 @@ from cradle import releases
 from cradle.catalog import open_lake
 from cradle.config import Settings
 from cradle.examples import generate
-from tests.nights import child, contents, layers, night
+from tests.nights import child, contents, killed_at, layers, night
 
 pytestmark = pytest.mark.long
 ROWS = 20
@@ -51,8 +51,8 @@ def test_a_night_killed_at_every_point_ends_as_a_clean_one(settings: Settings, c
         if one.returncode == 0:
             break
         assert one.returncode == -signal.SIGKILL, errors.decode()[-2000:]
-        assert out.decode() not in survived
-        survived.append(out.decode())
+        assert killed_at(out) not in survived
+        survived.append(killed_at(out))
     print(f"{len(survived)} kills: {', '.join(survived)}")  # noqa: T201
     landed = {name for name in survived if name.endswith(".after")}
     for table in ("raw.sales", "marts.orders", "marts.general_chunks", "vectors.embeddings", "ops.releases"):
