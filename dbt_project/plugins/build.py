@@ -96,6 +96,8 @@ def _newest(run: Run) -> bool:
 def _dbt_build(settings: Settings, run: Run, state: Any) -> tuple[dict[str, Any], int]:
     from dbt_project.plugins import lake as plugin
 
+    if not selection(run):  # roles without models stay in raw
+        return {}, 0
     current = plugin.Build(run, state)
     with _ONE_AT_A_TIME:
         plugin.CURRENT.append(current)

@@ -191,6 +191,20 @@ def test_building_before_ingesting_names_the_command(settings: Settings) -> None
         build(settings, "demo", DAY)
 
 
+def test_a_customer_without_models_ends_in_a_verified_image_all_the_same(
+    settings: Settings, write_customer: Write
+) -> None:
+    source = "{name: cars, role: cars, format: csv, files: ['*.csv'], columns: [{name: model}]}"
+    write_customer("shop", f"customer: shop\ninstallation:\n  sources:\n    - {source}\n")
+    settings.inbox("shop").mkdir(parents=True)
+    (settings.inbox("shop") / "cars.csv").write_text("model,price\nA1,100\n")
+    night(settings, "shop")
+    lake = open_lake(settings, "shop")
+    pin = resolve(lake, "raw.cars")
+    assert pin is not None
+    assert [row["_unmapped"] for row in read(lake, pin).to_pylist()] == ['{"price":"100"}']
+
+
 def test_docs_describe_every_model(demo: Settings) -> None:
     folder = docs(demo, "demo", DAY)
     assert (folder / "index.html").stat().st_size > 100_000
