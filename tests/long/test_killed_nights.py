@@ -71,7 +71,7 @@ def test_a_night_killed_at_random_moments_ends_as_a_clean_one(settings: Settings
     for _ in range(RANDOM_KILLS):
         one = child(settings, "demo", upto="verify")
         try:
-            one.communicate(timeout=draw.uniform(2.5, 14.0))
+            one.communicate(timeout=draw.uniform(1.5, 10.0))
         except subprocess.TimeoutExpired:
             os.killpg(one.pid, signal.SIGKILL)
             one.communicate()
