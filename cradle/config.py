@@ -29,6 +29,19 @@ class Settings(BaseSettings):
     environment: Literal["dev_analytics", "staging_analytics", "prod_analytics"] = Field(
         default="dev_analytics", description="Top-level namespace in each customer's catalog."
     )
+    catalog: Literal["embedded", "postgres", "polaris"] = Field(
+        default="embedded", description="Which Iceberg catalog: SQLite files, PostgreSQL, or Apache Polaris."
+    )
+    catalog_url: str | None = Field(default=None, description="Polaris, or an Iceberg REST catalog: http://host:8181.")
+    database: str | None = Field(default=None, description="PostgreSQL without secrets: postgresql://host:5432/cradle.")
+    s3_endpoint: str | None = Field(default=None, description="S3 server: http://host:8333; none: a local folder.")
+    s3_region: str = Field(default="us-east-1", description="Region that S3 requests are signed for.")
+    credentials: Literal["vended", "static"] = Field(
+        default="vended", description="Keys to a lake's files: vended per table by Polaris, or one static pair."
+    )
+    secrets: Path | None = Field(
+        default=None, description="Folder of secrets, <customer>/<environment>/<name>; none: <home>/secrets."
+    )
     base_layout: Path | None = Field(default=None, description="OCI layout of the base image; none: data layers only.")
     model_folder: Path | None = Field(default=None, description="Folder with embedding models, one per sub-folder.")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where texts are embedded.")
@@ -42,10 +55,19 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _absolute(self) -> Self:
-        for name in ("home", "customers", "base_layout", "model_folder"):
+        for name in ("home", "customers", "secrets", "base_layout", "model_folder"):
             value = getattr(self, name)
             if value is not None and not value.is_absolute():
                 object.__setattr__(self, name, Path.cwd() / value)
+        return self
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        needed = {"embedded": (), "postgres": ("database", "s3_endpoint"), "polaris": ("catalog_url", "s3_endpoint")}
+        missing = [name for name in needed[self.catalog] if getattr(self, name) is None]
+        if missing:
+            asked = ", ".join(f"{PREFIX}{name.upper()}" for name in missing)
+            raise ValueError(f"the {self.catalog} catalog also needs {asked}")
         return self
 
     def lake(self, customer: str) -> Path:

@@ -67,6 +67,26 @@ def slug(text: str) -> str:
     return cleaned if is_name(cleaned) else f"c_{cleaned}"[:63].rstrip("_")
 
 
+Bucket = Literal["lake", "files", "inbox", "archive"]
+BUCKETS: Final[tuple[Bucket, ...]] = ("lake", "files", "inbox", "archive")
+BUCKET_LONGEST: Final = 63  # characters; S3's limit
+
+
+def bucket(customer: str, kind: Bucket) -> str:
+    """Build the name of one of a customer's buckets; S3 knows no underscore.
+
+    Raises:
+        ValueError: the name is no customer's, or too long for a bucket.
+    """
+    name = f"cradle-{customer.replace('_', '-')}-{kind}"
+    if not is_name(customer) or len(name) > BUCKET_LONGEST:
+        raise ValueError(
+            f"{customer!r} can't name a bucket: lower case letters, digits and underscores are allowed, at most "
+            f"{BUCKET_LONGEST - len('cradle--archive')} characters"
+        )
+    return name
+
+
 def release_tables(roles: set[str]) -> dict[str, tuple[str, ...]]:
     """Return the tables that a release of a customer with these roles pins, each with its key."""
     return {table: key for role in MODELLED_ROLES if role in roles for table, key in RELEASE_TABLES[role].items()}

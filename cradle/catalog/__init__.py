@@ -1,9 +1,10 @@
 """Iceberg behind few functions; the only place that knows PyIceberg."""
 
-from cradle.catalog.commit import Written, drop_branch, point_ref, publish, rollback, summary_of, tag, write_once
-from cradle.catalog.duck import connect_duckdb
+from cradle.catalog.commit import Written, summary_of, write_once
+from cradle.catalog.duck import connect_duckdb, grant, readable
 from cradle.catalog.lake import Lake, asof_branch, open_lake
 from cradle.catalog.pins import Pin, find_pin, properties, read, relation, relative_location, resolve, tables
+from cradle.catalog.refs import drop_branch, point_ref, publish, rollback, tag
 
 __all__ = [
     "Lake",
@@ -13,11 +14,13 @@ __all__ = [
     "connect_duckdb",
     "drop_branch",
     "find_pin",
+    "grant",
     "open_lake",
     "point_ref",
     "properties",
     "publish",
     "read",
+    "readable",
     "relation",
     "relative_location",
     "resolve",

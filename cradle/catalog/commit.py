@@ -8,24 +8,29 @@ either committed would both append.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import duckdb
 import pyarrow as pa
-from pyiceberg.exceptions import CommitFailedException, TableAlreadyExistsError, ValidationException
+from pyiceberg.exceptions import (
+    CommitFailedException,
+    TableAlreadyExistsError,
+    ValidationException,
+)
 from pyiceberg.io.pyarrow import _dataframe_to_data_files
 from pyiceberg.table import Table
 
 from cradle.catalog.lake import Lake
 from cradle.catalog.pins import COLUMNS, CONTENT_DIGEST, STEP_KEY, Pin, find_pin, load, pin_of, resolve, snapshot_with
+from cradle.catalog.refs import ATTEMPTS, MAIN, need, point_ref
 from cradle.digest import content_digest
 from cradle.errors import CommitConflict, MissingStep
 from cradle.points import point
 
-ATTEMPTS = 12  # conflicts are rare: one run per customer and environment writes at a time
-MAIN = "main"
+KEYS_AGE = 300  # seconds; vended keys live for an hour
 TABLE_PROPERTIES = {
     "format-version": "2",
     "commit.retry.num-retries": "0",
@@ -71,9 +76,12 @@ def write_once(
             if mode == "replace":
                 point_ref(lake, table, branch, done.snapshot_id)
             return Written(pin_of(base, table, done), written=False)
+        began = time.monotonic()
         rows = data() if callable(data) else data
         if rows is None:
             return Written(_head(lake, table, branch), written=False)
+        if base and time.monotonic() - began > KEYS_AGE:
+            base.io = need(lake, table).io  # the keys to the files may have run out meanwhile; the base stays
         point(f"commit.{table}.looked")
         pin = _try(lake, table, base, rows, step_key, branch, mode, summary or {})
         if pin is not None:
@@ -175,72 +183,6 @@ def arrow_digest(rows: pa.Table) -> str:
     con.execute("set TimeZone = 'UTC'")
     con.register("step_rows", rows)
     return content_digest(con, "step_rows")
-
-
-def _need(lake: Lake, table: str) -> Table:
-    loaded = load(lake, table)
-    if loaded is None:
-        raise MissingStep(f"{table} of customer {lake.customer} is gone. Run `cradle night {lake.customer}`.")
-    return loaded
-
-
-def point_ref(lake: Lake, table: str, branch: str, snapshot_id: int) -> None:
-    """Let a branch stand for a snapshot; nothing is written when it does already."""
-    for _ in range(ATTEMPTS):
-        loaded = _need(lake, table)
-        head = loaded.snapshot_by_name(branch)
-        if head and head.snapshot_id == snapshot_id:
-            return
-        try:
-            manage = loaded.manage_snapshots()
-            if branch == MAIN:
-                manage.set_current_snapshot(snapshot_id=snapshot_id).commit()
-            else:
-                manage.create_branch(snapshot_id=snapshot_id, branch_name=branch).commit()
-        except CommitFailedException:
-            continue
-    raise CommitConflict(f"{table}: branch {branch} could not be moved to {snapshot_id}. Run the same command again.")
-
-
-def publish(lake: Lake, refs: Mapping[str, int]) -> list[str]:
-    """Move `main` of each table to its snapshot; return the tables that moved.
-
-    Embedded this is a loop, and the release row is the only atomic point.
-    """
-    moved = []
-    for table, snapshot_id in sorted(refs.items()):
-        head = _need(lake, table).current_snapshot()
-        if head is None or head.snapshot_id != snapshot_id:
-            point(f"publish.{table}.before")
-            point_ref(lake, table, MAIN, snapshot_id)
-            point(f"publish.{table}.after")
-            moved.append(table)
-    return moved
-
-
-def rollback(lake: Lake, table: str, snapshot_id: int) -> None:
-    """Move `main` of a table back (or forth) to one of its snapshots."""
-    point_ref(lake, table, MAIN, snapshot_id)
-
-
-def tag(lake: Lake, table: str, snapshot_id: int, name: str) -> None:
-    """Name a snapshot for good, so that no expiry takes it; nothing is written when the tag is there."""
-    for _ in range(ATTEMPTS):
-        loaded = _need(lake, table)
-        if name in loaded.refs():
-            return
-        try:
-            loaded.manage_snapshots().create_tag(snapshot_id=snapshot_id, tag_name=name).commit()
-        except CommitFailedException:
-            continue
-    raise CommitConflict(f"{table}: tag {name} could not be set. Run the same command again.")
-
-
-def drop_branch(lake: Lake, table: str, branch: str) -> None:
-    """Forget a branch; its snapshots stay while a tag or `main` needs them."""
-    loaded = load(lake, table)
-    if loaded is not None and branch in loaded.refs():
-        loaded.manage_snapshots().remove_branch(branch).commit()
 
 
 def summary_of(**values: Any) -> dict[str, str]:

@@ -124,6 +124,7 @@ def relation(pin: Pin) -> str:
 
 
 def relative_location(lake: Lake, location: str) -> str:
-    """Return a metadata location without the machine's path: relative to the customer's lake."""
-    folder = lake.settings.lake(lake.customer)
-    return Path(location.removeprefix("file://")).relative_to(folder).as_posix()
+    """Return a metadata location without the machine's path or the bucket: relative to the customer's lake."""
+    if location.startswith("s3://"):
+        return location.removeprefix("s3://").split("/", 1)[1]
+    return Path(location.removeprefix("file://")).relative_to(lake.settings.lake(lake.customer)).as_posix()

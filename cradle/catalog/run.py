@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 
+import psycopg
+
+from cradle.catalog.connect import advisory_lock
 from cradle.catalog.epochs import Epoch, epoch_of
 from cradle.catalog.lake import Lake, asof_branch, open_lake
 from cradle.config import Settings
@@ -68,6 +71,10 @@ def run_lock(settings: Settings, customer: str) -> Iterator[None]:
     Raises:
         Unavailable: the other process did not let go in time.
     """
+    if settings.database is not None:
+        with _shared_lock(settings, customer):
+            yield
+        return
     path = settings.lake(customer) / f"{settings.environment}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + LOCK_SECONDS
@@ -78,9 +85,23 @@ def run_lock(settings: Settings, customer: str) -> Iterator[None]:
                 break
             except BlockingIOError as error:
                 if time.monotonic() > deadline:
-                    raise Unavailable(
-                        f"another run of customer {customer} holds {path.name} for more than {LOCK_SECONDS} s. "
-                        f"See what runs with `cradle status {customer}`, then run the same command again."
-                    ) from error
+                    raise _held(customer, path.name) from error
                 time.sleep(0.2)
         yield
+
+
+@contextlib.contextmanager
+def _shared_lock(settings: Settings, customer: str) -> Iterator[None]:
+    name = f"{customer} {settings.environment}"
+    try:
+        with advisory_lock(settings, name, LOCK_SECONDS):
+            yield
+    except psycopg.errors.LockNotAvailable as error:
+        raise _held(customer, f"the lock of {name}") from error
+
+
+def _held(customer: str, lock: str) -> Unavailable:
+    return Unavailable(
+        f"another run of customer {customer} holds {lock} for more than {LOCK_SECONDS} s. "
+        f"See what runs with `cradle status {customer}`, then run the same command again."
+    )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +17,7 @@ from dbt.adapters.duckdb.plugins import BasePlugin
 from dbt.adapters.duckdb.utils import TargetConfig
 
 from cradle import names
-from cradle.catalog import Pin, Written, ops, relation, resolve, summary_of, write_once
+from cradle.catalog import Pin, Written, grant, ops, readable, resolve, summary_of, write_once
 from cradle.catalog.deliveries import AsOf
 from cradle.catalog.duck import duckdb_config, set_up
 from cradle.catalog.run import Run
@@ -32,6 +33,7 @@ class Build:
     written: dict[str, Written] = field(default_factory=dict)
 
 
+KEYS_AGE = 300  # seconds; vended keys live for an hour
 CURRENT: list[Build] = []  # set by dbt_project.plugins.build around each invocation; dbt gives plugins no argument
 
 
@@ -49,7 +51,7 @@ class Plugin(BasePlugin):
 
     def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:
         """Load extensions and show the raw tables and those models that this run does not build."""
-        self.con = conn
+        self.con, self.granted = conn, time.monotonic()
         if self.build is None:
             return
         set_up(conn)
@@ -65,15 +67,27 @@ class Plugin(BasePlugin):
         model = target_config.config.model
         source = f'"{target_config.relation.schema}"."{target_config.location.path}"'
         step = self._step(model)
+        self._renew_keys()
         rejects_of = target_config.config.get("rejects_of")
         if rejects_of:
             self._store_rejects(source, rejects_of)
             shown = f"(select * from {source_rows(self.con, source)})"
         else:
             written = self._store_rows(source, step, model)
-            shown = relation(written.pin)
+            shown = readable(self.con, self.build.run.lake, written.pin)
         name = f'"{target_config.relation.schema}"."{target_config.relation.identifier}"'
         self.con.execute(f"create or replace view {name} as select * from {shown}")
+
+    def _renew_keys(self) -> None:
+        """Give DuckDB fresh keys to the files of what it shows: those of a long build run out."""
+        assert self.build is not None
+        if time.monotonic() - self.granted < KEYS_AGE:
+            return
+        lake = self.build.run.lake
+        raw = [names.table("raw", role) for role in names.MODELLED_ROLES if role in self.build.run.roles]
+        for table in (*raw, *(one.pin.table for one in self.build.written.values())):
+            grant(self.con, lake, table)
+        self.granted = time.monotonic()
 
     def _step(self, model: Any) -> dict[str, Any]:
         """Return what defines a model's result: its SQL, and the content of what it reads."""
@@ -147,7 +161,7 @@ def show_raw(con: duckdb.DuckDBPyConnection, build: Build, role: str) -> None:
         extra = "0 as _position, 0 as _delivery, null::date as _delivered_on"
         con.execute(f"create or replace view raw.{role} as select {empty}, {extra} where false")
         return
-    rows = relation(_whole(pin))
+    rows = readable(con, build.run.lake, _whole(pin))
     have = {row[0] for row in con.execute(f"describe select * from {rows}").fetchall()}
     columns = ", ".join(f'r."{name}"' if name in have else f'null::{_type(name)} as "{name}"' for name in wanted)
     con.execute(
