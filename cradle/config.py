@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     catalog_url: str | None = Field(default=None, description="Polaris, or an Iceberg REST catalog: http://host:8181.")
     database: str | None = Field(default=None, description="PostgreSQL without secrets: postgresql://host:5432/cradle.")
     s3_endpoint: str | None = Field(default=None, description="S3 server: http://host:8333; none: a local folder.")
+    s3_endpoint_internal: str | None = Field(
+        default=None, description="S3 server as Polaris reaches it; none: the same."
+    )
     s3_region: str = Field(default="us-east-1", description="Region that S3 requests are signed for.")
     credentials: Literal["vended", "static"] = Field(
         default="vended", description="Keys to a lake's files: vended per table by Polaris, or one static pair."

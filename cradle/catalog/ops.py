@@ -9,6 +9,7 @@ import pyarrow as pa
 from cradle.catalog.commit import Written, write_once
 from cradle.catalog.lake import Lake
 from cradle.catalog.pins import read, resolve
+from cradle.digest import step_key
 
 _TEXT = pa.string()
 _TIME = pa.timestamp("us", tz="UTC")
@@ -70,10 +71,23 @@ IMAGES = pa.schema(
     ]
 )
 
+TABLES = {
+    "ops.rejects": REJECTS,
+    "ops.deliveries": DELIVERIES,
+    "ops.installations": INSTALLATIONS,
+    "ops.releases": RELEASES,
+    "ops.images": IMAGES,
+}
 
-def append(lake: Lake, table: str, schema: pa.Schema, rows: list[dict[str, Any]], step_key: str) -> Written:
+
+def ensure(lake: Lake, table: str, schema: pa.Schema) -> None:
+    """Make an empty `ops` table when it is not there."""
+    append(lake, table, schema, [], step_key("begin", table=table))
+
+
+def append(lake: Lake, table: str, schema: pa.Schema, rows: list[dict[str, Any]], key: str) -> Written:
     """Append a few rows to an `ops` table, once."""
-    return write_once(lake, table, pa.Table.from_pylist(rows, schema=schema), step_key=step_key, mode="append")
+    return write_once(lake, table, pa.Table.from_pylist(rows, schema=schema), step_key=key, mode="append")
 
 
 def rows(lake: Lake, table: str) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from cradle.cli.output import AsJson, CustomerName, console, emit, table
 from cradle.cli.verbs import day, ready
 from cradle.errors import ConfigError
 
-app = typer.Typer(help="List, add and accept customers.", no_args_is_help=True)
+app = typer.Typer(help="List, add, accept, provision and erase customers.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -82,3 +82,48 @@ def accept(
     epoch = accept_epoch(open_lake(found, customer), known, day(found, customer, valid_from))
     facts = {"epoch": epoch.epoch, "valid_from": epoch.valid_from.isoformat(), "params_hash": epoch.params_hash}
     emit({"customer": customer, **facts}, as_json, f"{customer}: accepted", facts.items())
+
+
+@app.command()
+def provision(
+    customer: CustomerName,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would be changed, and change nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a customer's buckets, catalog, roles and secrets at the servers. Example: cradle customers provision demo"""
+    from cradle.customers import load_customer
+    from cradle.services import provision as make
+
+    found = ready()
+    load_customer(found.customers, customer)
+    changed = make(found, customer, dry_run=dry_run)
+    content = {"customer": customer, "dry_run": dry_run, "changed": changed}
+    title = f"{customer}: {len(changed)} {'to change' if dry_run else 'changed'}"
+    emit(content, as_json, title, [("would make" if dry_run else "made", one) for one in changed])
+
+
+@app.command()
+def rotate(
+    customer: CustomerName,
+    end_old: Annotated[bool, typer.Option("--end-old", help="End old secrets at once; running nights fail.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Give a customer's principals and identities new secrets. Example: cradle customers rotate demo"""
+    from cradle.services import rotate as renew
+
+    changed = renew(ready(), customer, end_old=end_old)
+    emit({"customer": customer, "changed": changed}, as_json, f"{customer}: rotated", [("new", one) for one in changed])
+
+
+@app.command()
+def erase(
+    customer: CustomerName,
+    confirm: Annotated[str, typer.Option(help="The customer's name once more.")] = "",
+    confirm_again: Annotated[str, typer.Option(help="The words: erase <customer> for good.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Erase everything of a customer but its YAML; a tombstone stays. Example: cradle customers erase demo"""
+    from cradle.services.erase import erase as erase_customer
+
+    counts = erase_customer(ready(), customer, confirm, confirm_again)
+    emit({"customer": customer, **counts}, as_json, f"{customer}: erased", counts.items())

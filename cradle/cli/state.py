@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from cradle.cli.current import status_of
-from cradle.cli.output import AsJson, CustomerName, Date, emit, size, table
+from cradle.cli.output import AsJson, CustomerName, Date, emit, size, stderr, table
 from cradle.cli.verbs import day, ready
 from cradle.config import Settings
 from cradle.errors import CradleError
@@ -49,11 +49,15 @@ def doctor(
     """Check this machine, the settings and the customers' files. Example: cradle doctor"""
     found = ready()
     checks = _checks(found, customer)
+    failed = next((one for one in checks if not one["ok"]), None)
     if as_json:
         emit(checks, True, "", [])
     else:
         table("doctor", ["check", "ok", "detail"], [[one["check"], one["ok"], one["detail"]] for one in checks])
-    if not all(one["ok"] for one in checks):
+        if failed and failed.get("run"):
+            stderr.print(f"\n[bold red]{failed['check']}[/bold red] fails first. Likely: {failed['cause']}.")
+            stderr.print(f"Run: [bold]{failed['run']}[/bold]", markup=True)
+    if failed:
         raise typer.Exit(2)
 
 
@@ -76,9 +80,13 @@ def _checks(found: Settings, customer: str | None) -> list[dict[str, Any]]:
     names = [customer] if customer else customer_names(found.customers)
     for name in names:
         check(f"{name}.yaml", lambda name=name: load_customer(found.customers, name).params_hash[:12])
-    if customer:
-        check("catalog", lambda: open_lake(found, customer).environment)
-    return checks
+    if found.catalog == "embedded":
+        if customer:
+            check("catalog", lambda: open_lake(found, customer).environment)
+        return checks
+    from cradle.services.doctor import preflight
+
+    return [*checks, *(one.content() for one in preflight(found, customer))]
 
 
 def _package(module: str) -> str:

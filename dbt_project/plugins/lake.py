@@ -135,7 +135,7 @@ class Plugin(BasePlugin):
             return pa.table(columns, schema=ops.REJECTS) if found.num_rows else None
 
         if resolve(build.run.lake, "ops.rejects") is None:
-            ops.append(build.run.lake, "ops.rejects", ops.REJECTS, [], step_key("rejects", begin=True))
+            ops.ensure(build.run.lake, "ops.rejects", ops.REJECTS)
         write_once(
             build.run.lake, "ops.rejects", rows, step_key=step_key("rejects", staged=staged.step_key), mode="append"
         )
