@@ -10,18 +10,56 @@ from pathlib import Path
 import pytest
 
 from cradle.config import PROJECT, Settings, quieten
+from tests.stacks import BACKENDS, Stack, missing
 
 quieten()
+os.environ["CRADLE_ENVIRONMENT"] = "dev_analytics"  # whatever branch is checked out
 CORPUS = PROJECT.parent / "shared" / "corpus"
 # Tests that may be skipped on CI, by the reason they give.
-MAY_SKIP = ("the shared corpus is not beside the project",)
+NO_SERVERS = "these servers can't be had from the package registries"
+MAY_SKIP = ("the shared corpus is not beside the project", NO_SERVERS)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the same tests run over other servers."""
+    parser.addoption("--backend", choices=BACKENDS, default="embedded", help="what the behaviour is tested over")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Over servers, run the tests whose result may depend on them: those marked `behaviour` or `services`."""
+    backend = config.getoption("--backend")
+    keep = {"embedded": lambda item: not item.get_closest_marker("services")}.get(
+        backend, lambda item: item.get_closest_marker("behaviour") or item.get_closest_marker(backend)
+    )
+    dropped = [item for item in items if not keep(item)]
+    config.hook.pytest_deselected(items=dropped)
+    items[:] = [item for item in items if keep(item)]
+
+
+@pytest.fixture(scope="session")
+def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The servers that this run of the tests is over; none when embedded."""
+    backend = request.config.getoption("--backend")
+    lacking = missing(backend)
+    if lacking:
+        pytest.skip(f"{NO_SERVERS}: {lacking}")
+    made = Stack(backend, tmp_path_factory.mktemp("stack"))
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    """Settings over an empty home, with a copy of the example customers."""
+def settings(tmp_path: Path, stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """Settings over an empty home with a copy of the example customers, which are provisioned when first opened."""
     shutil.copytree(PROJECT / "data" / "customers", tmp_path / "customers")
-    return Settings(home=tmp_path / "home", customers=tmp_path / "customers")
+    found = stack.settings(tmp_path / "home", tmp_path / "customers")
+    opened = stack.provision_when_opened(monkeypatch)
+    yield found
+    for customer in opened:
+        stack.forget(found, customer)
 
 
 @pytest.fixture

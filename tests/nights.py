@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from datetime import date
-from pathlib import Path
+from typing import Any
 
 from cradle import releases
 from cradle.bake import bake, verify
@@ -63,9 +63,10 @@ def child(
 ) -> subprocess.Popen[bytes]:
     """Start a night in a process of its own; with `survived` it kills itself at the first point not named there."""
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "CRADLE_LOG_LEVEL": "ERROR"}
+    if settings.catalog != "embedded":
+        open_lake(settings, customer)  # provisions the customer
     request = {
-        "home": str(settings.home),
-        "customers": str(settings.customers),
+        "settings": settings.model_dump(mode="json"),
         "customer": customer,
         "upto": upto,
         "survived": survived,
@@ -81,20 +82,20 @@ def killed_at(out: bytes) -> str:
     return out.decode().rpartition(MARK)[2]
 
 
-def _main(request: dict[str, object]) -> None:
+def _main(request: dict[str, Any]) -> None:
     from cradle.points import LISTENERS
 
     quieten()
     survived = request["survived"]
 
     def listen(name: str) -> None:
-        if survived is not None and not name.endswith(".looked") and name not in survived:  # type: ignore[operator]
+        if survived is not None and not name.endswith(".looked") and name not in survived:
             sys.stdout.write(f"\n{MARK}{name}")
             sys.stdout.flush()
             os.kill(os.getpid(), signal.SIGKILL)
 
     LISTENERS.append(listen)
-    found = Settings(home=Path(str(request["home"])), customers=Path(str(request["customers"])))
+    found = Settings.model_validate(request["settings"])
     night(found, str(request["customer"]), upto=str(request["upto"]))
 
 

@@ -140,8 +140,19 @@ class Postgres(Server):
             init = [str(binaries / "initdb"), "-D", str(data), "-U", self.user, "--pwfile", str(secret)]
             init += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"]
             subprocess.run(init, check=True, stdout=subprocess.DEVNULL, cwd=self.folder, **self._identity())
-        return [str(binaries / "postgres"), "-D", str(data), "-p", str(self.port), "-c", "listen_addresses=127.0.0.1",
-                "-c", f"unix_socket_directories={self.folder}", "-c", "max_connections=200"]
+        return [
+            str(binaries / "postgres"),
+            "-D",
+            str(data),
+            "-p",
+            str(self.port),
+            "-c",
+            "listen_addresses=127.0.0.1",
+            "-c",
+            f"unix_socket_directories={self.folder}",
+            "-c",
+            "max_connections=200",
+        ]
 
     def uri(self, database: str = "postgres") -> str:
         """Return libpq's address, with the password."""
@@ -150,6 +161,10 @@ class Postgres(Server):
     def ready(self) -> bool:
         with psycopg.connect(self.uri(), connect_timeout=2) as connection:
             return connection.execute("select 1").fetchone() == (1,)
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """End it at once; SIGTERM would wait until its clients have gone."""
+        super().stop(how)
 
     def create_database(self, name: str) -> None:
         """Make a database unless it is there."""
@@ -173,9 +188,14 @@ class S3Server(Server):
     def client(self, service: str = "s3") -> Any:
         """Return a boto3 client of the operator."""
         return boto3.client(
-            service, endpoint_url=self.endpoint, region_name=REGION, aws_access_key_id=self.access_key,
+            service,
+            endpoint_url=self.endpoint,
+            region_name=REGION,
+            aws_access_key_id=self.access_key,
             aws_secret_access_key=self.secret_key,
-            config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 1}, connect_timeout=2, read_timeout=5),
+            config=Config(
+                s3={"addressing_style": "path"}, retries={"max_attempts": 1}, connect_timeout=2, read_timeout=5
+            ),
         )
 
     def ready(self) -> bool:
@@ -202,7 +222,16 @@ class Versity(S3Server):
         for name in ("data", "versions"):
             (self.folder / name).mkdir(exist_ok=True)
         listen = f"127.0.0.1:{self.port}"
-        return [str(self.binary()), "--port", listen, "--quiet", "posix", "--versioning-dir", str(self.folder / "versions"), str(self.folder / "data")]
+        return [
+            str(self.binary()),
+            "--port",
+            listen,
+            "--quiet",
+            "posix",
+            "--versioning-dir",
+            str(self.folder / "versions"),
+            str(self.folder / "data"),
+        ]
 
 
 @dataclass
@@ -225,9 +254,19 @@ class Weed(S3Server):
         (self.folder / "data").mkdir(exist_ok=True)
         (self.folder / "iam.json").write_text(json.dumps(self._identities()))
         flags = {
-            "ip": "127.0.0.1", "ip.bind": "127.0.0.1", "dir": "data", "s3.port": self.port, "s3.port.iceberg": 0,
-            "s3.port.lance": 0, "master.telemetry": "false", "volume.max": 0, "s3.iam.readOnly": "false",
-            "s3.config": "iam.json", "s3.iam.config": "iam.json", "master.volumeSizeLimitMB": 128, **self.ports,
+            "ip": "127.0.0.1",
+            "ip.bind": "127.0.0.1",
+            "dir": "data",
+            "s3.port": self.port,
+            "s3.port.iceberg": 0,
+            "s3.port.lance": 0,
+            "master.telemetry": "false",
+            "volume.max": 0,
+            "s3.iam.readOnly": "false",
+            "s3.config": "iam.json",
+            "s3.iam.config": "iam.json",
+            "master.volumeSizeLimitMB": 128,
+            **self.ports,
         }
         return [str(self.binary()), "server", "-filer", "-s3", *(f"-{name}={value}" for name, value in flags.items())]
 
@@ -245,11 +284,21 @@ class Weed(S3Server):
                 {"name": "operator", "credentials": keys(self.access_key, self.secret_key), "actions": everything},
                 {"name": "polaris", "credentials": keys(*self.polaris_keys), "actions": []},
             ],
-            "sts": {"tokenDuration": self.token_duration, "maxSessionLength": "12h", "issuer": "seaweedfs-sts",
-                    "signingKey": base64.b64encode(self.secret_key.encode()).decode()},
+            "sts": {
+                "tokenDuration": self.token_duration,
+                "maxSessionLength": "12h",
+                "issuer": "seaweedfs-sts",
+                "signingKey": base64.b64encode(self.secret_key.encode()).decode(),
+            },
             "policy": {"defaultEffect": "Deny"},
-            "roles": [{"roleName": "LakeVended", "roleArn": ROLE, "attachedPolicies": ["LakeData"],
-                       "trustPolicy": {"Version": "2012-10-17", "Statement": [statement]}}],
+            "roles": [
+                {
+                    "roleName": "LakeVended",
+                    "roleArn": ROLE,
+                    "attachedPolicies": ["LakeData"],
+                    "trustPolicy": {"Version": "2012-10-17", "Statement": [statement]},
+                }
+            ],
             "policies": [{"name": "LakeData", "document": document}],
         }
 
@@ -300,8 +349,11 @@ class Polaris(Server):
         shutil.copyfile(template, self.folder / "config" / "application.properties")
         database = f"jdbc:postgresql://127.0.0.1:{self.postgres_port or self.postgres.port}/polaris"
         values = {
-            "quarkus.http.host": "127.0.0.1", "quarkus.http.port": self.port, "quarkus.management.host": "127.0.0.1",
-            "quarkus.management.port": self.management_port, "quarkus.datasource.jdbc.url": database,
+            "quarkus.http.host": "127.0.0.1",
+            "quarkus.http.port": self.port,
+            "quarkus.management.host": "127.0.0.1",
+            "quarkus.management.port": self.management_port,
+            "quarkus.datasource.jdbc.url": database,
             "quarkus.datasource.username": self.postgres.user,
             "polaris.authentication.token-broker.rsa-key-pair.public-key-file": self.folder / "public.pem",
             "polaris.authentication.token-broker.rsa-key-pair.private-key-file": self.folder / "private.pem",
@@ -315,9 +367,7 @@ class Polaris(Server):
             return
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         plain = serialization.NoEncryption()
-        private.write_bytes(
-            key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
-        )
+        private.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain))
         public = key.public_key()
         (self.folder / "public.pem").write_bytes(
             public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)

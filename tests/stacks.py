@@ -6,16 +6,21 @@
 from __future__ import annotations
 
 import os
-import secrets
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psycopg
+import pytest
+
+import cradle.catalog.lake as lake_module
 from cradle import names
 from cradle.config import Settings
 from cradle.secrets import ANY, OPERATOR, write_secret
 from tests.servers import Polaris, Postgres, Server, Versity, Weed
 
+PROVISIONING = threading.Lock()
 BACKENDS = ("embedded", "s3", "services")
 
 
@@ -113,7 +118,36 @@ class Stack:
             for name in ("lake", "files", "inbox"):
                 write_secret(settings, customer, ANY, name, keys)
 
+    def provision_when_opened(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """Make a customer at the servers when its lake is first opened; return the list of those opened."""
+        opened: list[str] = []
+        if self.backend == "embedded":
+            return opened
+        plain = lake_module.connect
 
-def fresh_name() -> str:
-    """Return a customer's name that no other test has."""
-    return f"c{secrets.token_hex(5)}"
+        def connect(settings: Settings, customer: str, role: Any = "pipeline") -> Any:
+            with PROVISIONING:
+                if customer not in opened:
+                    opened.append(customer)
+                    self.provision(settings, customer)
+            return plain(settings, customer, role)
+
+        monkeypatch.setattr(lake_module, "connect", connect)
+        return opened
+
+    def forget(self, settings: Settings, customer: str) -> None:
+        """Take a customer away from the servers again."""
+        if self.backend == "services":
+            from cradle.services.erase import erase, tombstone_path
+
+            erase(settings, customer, customer, f"erase {customer} for good")
+            tombstone_path(settings, customer).unlink()
+        elif self.backend == "s3":
+            store = self.s3.client()
+            for kind in names.BUCKETS:
+                for page in store.get_paginator("list_objects_v2").paginate(Bucket=names.bucket(customer, kind)):
+                    for one in page.get("Contents", ()):
+                        store.delete_object(Bucket=names.bucket(customer, kind), Key=one["Key"])
+            with psycopg.connect(self.postgres.uri("cradle")) as connection:
+                for table in ("iceberg_tables", "iceberg_namespace_properties"):
+                    connection.execute(f"delete from {table} where catalog_name = %s", (customer,))

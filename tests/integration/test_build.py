@@ -23,7 +23,7 @@ from dlt_pipelines.ingest import ingest
 from dlt_pipelines.reading.look import look, to_yaml
 from tests.nights import DAY, night
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.behaviour]
 PRODUCTS = """
 customer: shop
 installation:

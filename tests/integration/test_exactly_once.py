@@ -20,7 +20,7 @@ from cradle.points import LISTENERS
 from dlt_pipelines.ingest import ingest
 from tests.nights import DAY, child, night
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.behaviour]
 
 
 def rows(*values: int) -> pa.Table:

@@ -21,7 +21,7 @@ from cradle.examples import generate
 from cradle.serve.store import Store
 from tests.nights import DAY, contents, layers, night
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.behaviour]
 
 
 def snapshots(settings: Settings, customer: str) -> dict[str, list[int]]:
