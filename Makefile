@@ -5,8 +5,10 @@ STAMP := .venv/.ready
 DATE ?=
 CUSTOMER ?= demo
 FROM ?=
+STACK ?=
+COMPOSE := docker compose --file docker/compose.yaml
 
-.PHONY: help setup demo ui test test-unit test-long lint lock docs
+.PHONY: help setup demo image up down ui test test-unit test-long lint lock docs
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -20,7 +22,12 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	$(BIN)/uv --system-certs pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
 
-demo: $(STAMP) ## Run the demo customer's night; FROM=<folder> CUSTOMER=<name> runs it on your files
+ifeq ($(STACK),services)
+demo: ## Run the demo customer's night; FROM=<folder> CUSTOMER=<name> runs it on your files; STACK=services on the servers
+	@$(COMPOSE) exec -T airflow-scheduler cradle generate $(CUSTOMER)
+	@$(COMPOSE) exec -T airflow-scheduler cradle night $(CUSTOMER) $(if $(DATE),--date $(DATE))
+else
+demo: $(STAMP)
 ifeq ($(FROM),)
 	@$(BIN)/cradle generate $(CUSTOMER)
 	@$(BIN)/cradle night $(CUSTOMER) $(if $(DATE),--date $(DATE))
@@ -28,6 +35,17 @@ else
 	@test -f data/customers/$(CUSTOMER).yaml || $(BIN)/cradle customers add $(CUSTOMER) --from "$(FROM)"
 	@$(BIN)/cradle night $(CUSTOMER) --from "$(FROM)" $(if $(DATE),--date $(DATE))
 endif
+endif
+
+image: ## Build the factory's container image, unless it is there
+	@docker image inspect $${CRADLE_IMAGE:-cradle:local} >/dev/null 2>&1 \
+	  || docker build --file docker/Dockerfile --tag $${CRADLE_IMAGE:-cradle:local} .
+
+up: image ## Start SeaweedFS, Polaris, PostgreSQL, Airflow and the dashboards; GPU=1 embeds on a GPU
+	@sh docker/up.sh
+
+down: ## Stop them; the data stay
+	@$(COMPOSE) --profile gpu down
 
 ui: $(STAMP) ## Start Airflow, the dashboards and the API of the image; Ctrl-C stops all three
 	@$(BIN)/cradle ui $(CUSTOMER)
@@ -53,4 +71,5 @@ docs: $(STAMP) ## Write the pages that are generated from the code
 lock: ## Resolve the requirements anew (needs uv)
 	uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra serve pyproject.toml -o requirements/serve.txt
 	uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra factory --extra dev pyproject.toml requirements/build.in -o requirements/dev.txt
+	uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra factory pyproject.toml requirements/build.in -c requirements/dev.txt -o requirements/factory.txt
 	echo uv | uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header - -o requirements/uv.txt

@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     secrets: Path | None = Field(
         default=None, description="Folder of secrets, <customer>/<environment>/<name>; none: <home>/secrets."
     )
+    airflow_home: Path | None = Field(
+        default=None, description="AIRFLOW_HOME of an Airflow with a database of its own; none: embedded, on SQLite."
+    )
     base_layout: Path | None = Field(default=None, description="OCI layout of the base image; none: data layers only.")
     model_folder: Path | None = Field(default=None, description="Folder with embedding models, one per sub-folder.")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where texts are embedded.")
@@ -58,7 +61,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _absolute(self) -> Self:
-        for name in ("home", "customers", "secrets", "base_layout", "model_folder"):
+        for name in ("home", "customers", "secrets", "airflow_home", "base_layout", "model_folder"):
             value = getattr(self, name)
             if value is not None and not value.is_absolute():
                 object.__setattr__(self, name, Path.cwd() / value)
@@ -98,8 +101,8 @@ class Settings(BaseSettings):
         return self.home / "work" / customer / self.environment
 
     def airflow(self) -> Path:
-        """AIRFLOW_HOME of the embedded default."""
-        return self.home / "airflow"
+        """AIRFLOW_HOME."""
+        return self.airflow_home or self.home / "airflow"
 
 
 def load_settings() -> Settings:
@@ -150,8 +153,13 @@ def quieten() -> None:
 
 
 def airflow_environment(settings: Settings) -> dict[str, str]:
-    """Return the variables under which the embedded Airflow runs (SQLite, LocalExecutor, our DAGs only)."""
+    """Return the variables under which the embedded Airflow runs (SQLite, LocalExecutor, our DAGs only).
+
+    An Airflow with a home of its own is set up by whoever runs it: nothing of it is changed here.
+    """
     home = settings.airflow()
+    if settings.airflow_home is not None:
+        return {**QUIET, "AIRFLOW_HOME": str(home)}
     return {
         **QUIET,
         "AIRFLOW_HOME": str(home),

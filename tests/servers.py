@@ -24,8 +24,6 @@ import boto3
 import psycopg
 import requests
 from botocore.config import Config
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "cradle" / "servers"
 REGION = "us-east-1"
@@ -312,6 +310,7 @@ class Polaris(Server):
     weed: Weed | None = None
     management_port: int = field(default_factory=free_port)
     root: tuple[str, str] = field(default_factory=lambda: ("root", secrets.token_hex(16)))
+    signing_key: str = field(default_factory=lambda: secrets.token_hex(32))
 
     @staticmethod
     def home() -> Path | None:
@@ -336,6 +335,8 @@ class Polaris(Server):
                 "AWS_ACCESS_KEY_ID": access,
                 "AWS_SECRET_ACCESS_KEY": secret,
                 "AWS_REGION": REGION,
+                "POLARIS_AUTHENTICATION_TOKEN_BROKER_TYPE": "symmetric-key",
+                "POLARIS_AUTHENTICATION_TOKEN_BROKER_SYMMETRIC_KEY_SECRET": self.signing_key,
             }
         }
 
@@ -343,7 +344,6 @@ class Polaris(Server):
         assert self.postgres is not None
         home = self.home()
         assert home is not None
-        self._keys()
         template = Path(__file__).parent.parent / "docker" / "polaris" / "application.properties"
         (self.folder / "config").mkdir(exist_ok=True)
         shutil.copyfile(template, self.folder / "config" / "application.properties")
@@ -355,23 +355,9 @@ class Polaris(Server):
             "quarkus.management.port": self.management_port,
             "quarkus.datasource.jdbc.url": database,
             "quarkus.datasource.username": self.postgres.user,
-            "polaris.authentication.token-broker.rsa-key-pair.public-key-file": self.folder / "public.pem",
-            "polaris.authentication.token-broker.rsa-key-pair.private-key-file": self.folder / "private.pem",
         }
         flags = [f"-D{name}={value}" for name, value in values.items()]
         return [java(), "-Xmx512m", *flags, "-jar", str(home / "quarkus-run.jar")]
-
-    def _keys(self) -> None:
-        private = self.folder / "private.pem"
-        if private.is_file():
-            return
-        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        plain = serialization.NoEncryption()
-        private.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain))
-        public = key.public_key()
-        (self.folder / "public.pem").write_bytes(
-            public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-        )
 
     def ready(self) -> bool:
         data = {"grant_type": "client_credentials", "scope": "PRINCIPAL_ROLE:ALL"}

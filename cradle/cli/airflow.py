@@ -32,7 +32,7 @@ def prepare_airflow(settings: Settings) -> None:
             )
     home.mkdir(parents=True, exist_ok=True)
     set_airflow_environment(settings)
-    if database_ready(settings):
+    if settings.airflow_home is not None or database_ready(settings):
         return
     from airflow.utils.db import initdb
 

@@ -127,3 +127,18 @@ def erase(
 
     counts = erase_customer(ready(), customer, confirm, confirm_again)
     emit({"customer": customer, **counts}, as_json, f"{customer}: erased", counts.items())
+
+
+@app.command("hand-out")
+def hand_out(
+    role: Annotated[str, typer.Argument(help="pipeline or analyst.")],
+    to: Annotated[Path, typer.Option(help="Folder that this role's processes read.", file_okay=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Copy one role's secrets, and no others, to a folder. Example: cradle customers hand-out analyst --to ./secrets"""
+    from cradle.services.provision import hand_out as copy
+
+    if role not in ("pipeline", "analyst"):
+        raise ConfigError(f"role {role!r}: allowed are pipeline and analyst.")
+    handed = copy(ready(), role, to)
+    emit({"role": role, "handed_out": handed}, as_json, f"{role}: {to}", [("secret", one) for one in handed])

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from cradle import names
@@ -18,9 +19,10 @@ from cradle.catalog.lake import Lake
 from cradle.catalog.ops import TABLES, ensure
 from cradle.catalog.pins import load
 from cradle.config import Settings
+from cradle.customers import customer_names
 from cradle.errors import ConfigError
 from cradle.names import ENVIRONMENTS
-from cradle.secrets import ANY, has_secret, read_secret, write_secret
+from cradle.secrets import ANY, OPERATOR, has_secret, read_secret, write_secret
 from cradle.services import s3
 from cradle.services.erase import refuse_erased
 from cradle.services.polaris import Management
@@ -191,3 +193,23 @@ def rotate(settings: Settings, customer: str, *, end_old: bool = False) -> list[
             write_secret(settings, customer, environment, secret, polaris.renew_principal(name, end_old=end_old))
             changed.append(f"secret of {name}")
     return changed
+
+
+def hand_out(settings: Settings, role: str, folder: Path) -> list[str]:
+    """Copy what one role needs of all customers' secrets to a folder that its processes read; return what is there.
+
+    The pipeline gets the login of the locks and its own secrets; an analyst's processes get the analysts' alone.
+    """
+    target = settings.model_copy(update={"secrets": folder})
+    wanted = {"pipeline": ("pipeline", "files", "lake"), "analyst": ("analyst",)}[role]
+    handed = []
+    if role == "pipeline" and settings.database is not None:
+        write_secret(target, OPERATOR, ANY, "database", read_secret(settings, OPERATOR, ANY, "database"))
+    for customer in customer_names(settings.customers):
+        for name in wanted:
+            for environment in (ANY, *ENVIRONMENTS):
+                if has_secret(settings, customer, environment, name):
+                    content = read_secret(settings, customer, environment, name)
+                    write_secret(target, customer, environment, name, content)
+                    handed.append(f"{customer}/{environment}/{name}")
+    return handed

@@ -1,0 +1,20 @@
+#!/bin/sh
+# One shot, safe to repeat: the operator's secrets as files, Airflow's tables, every customer's catalog and buckets,
+# and to workers and dashboards the secrets that they need and no others.
+set -eu
+umask 077
+operator="$CRADLE_SECRETS/_operator/any"
+mkdir -p "$operator" /var/lib/cradle/workers /var/lib/cradle/dashboards
+secret() { cat "/run/secrets/$1"; }
+printf '{"client_id": "root", "client_secret": "%s"}' "$(secret polaris_root)" > "$operator/polaris.json"
+printf '{"access_key": "operator", "secret_key": "%s"}' "$(secret s3_operator)" > "$operator/s3.json"
+printf '{"user": "cradle", "password": "%s"}' "$(secret postgres_cradle)" > "$operator/database.json"
+printf '{"admin": "%s"}' "$(secret airflow_admin)" > "$AIRFLOW_HOME/passwords.json"
+
+airflow db migrate
+for file in "$CRADLE_CUSTOMERS"/*.yaml; do
+  cradle customers provision "$(basename "$file" .yaml)"
+done
+cradle customers hand-out pipeline --to /var/lib/cradle/workers
+cradle customers hand-out analyst --to /var/lib/cradle/dashboards
+echo "bootstrap: done"
