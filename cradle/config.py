@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -27,7 +27,8 @@ class Settings(BaseSettings):
     home: Path = Field(default=PROJECT / "data" / "local", description="Lake, originals, images, work folders.")
     customers: Path = Field(default=PROJECT / "data" / "customers", description="Folder of the customers' YAML files.")
     environment: Literal["dev_analytics", "staging_analytics", "prod_analytics"] = Field(
-        default="dev_analytics", description="Top-level namespace in each customer's catalog."
+        default="dev_analytics",
+        description="Top-level namespace in each customer's catalog; unset: that of the git branch.",
     )
     catalog: Literal["embedded", "postgres", "polaris"] = Field(
         default="embedded", description="Which Iceberg catalog: SQLite files, PostgreSQL, or Apache Polaris."
@@ -105,8 +106,28 @@ class Settings(BaseSettings):
         return self.airflow_home or self.home / "airflow"
 
 
+BRANCHES = {"main": "prod_analytics", "develop": "staging_analytics"}
+
+
+def environment_of_branch(branch: str | None) -> str:
+    """Return the environment that a git branch works on: main is prod, develop is staging, all others are dev."""
+    return BRANCHES.get(branch or "", "dev_analytics")
+
+
+def git_branch(folder: Path) -> str | None:
+    """Return the branch that is checked out in a folder or worktree; None: none, or no checkout."""
+    git = folder / ".git"
+    try:
+        if git.is_file():  # a worktree names its folder
+            git = (folder / git.read_text(encoding="utf-8").removeprefix("gitdir:").strip()).resolve()
+        head = (git / "HEAD").read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
+    return head.removeprefix("ref: refs/heads/") if head.startswith("ref: refs/heads/") else None
+
+
 def load_settings() -> Settings:
-    """Read the environment.
+    """Read the environment; without `CRADLE_ENVIRONMENT` the git branch of the project decides about it.
 
     Raises:
         ConfigError: an unknown or invalid `CRADLE_` variable.
@@ -117,8 +138,11 @@ def load_settings() -> Settings:
         raise ConfigError(
             f"unknown setting {', '.join(unknown)}. Known: {', '.join(sorted(known))}. Unset it or correct the name."
         )
+    chosen: dict[str, Any] = {}
+    if f"{PREFIX}ENVIRONMENT" not in os.environ:
+        chosen["environment"] = environment_of_branch(git_branch(PROJECT))
     try:
-        return Settings()
+        return Settings(**chosen)
     except ValidationError as error:
         first = error.errors()[0]
         name = f"{PREFIX}{first['loc'][0]}".upper() if first["loc"] else "settings"

@@ -81,6 +81,23 @@ class Unavailable(CradleError, Retryable):
     exit_code = 9
 
 
+class PromotionDiffers(CradleError):
+    """The same inputs gave another content in the target environment."""
+
+    exit_code = 8
+
+
+SERVERS: Final = ("botocore", "psycopg", "pyiceberg", "requests", "sqlalchemy", "urllib3")
+
+
+def of_a_server(error: BaseException) -> bool:
+    """Tell whether an error came from a server or from the way to it: such a call may succeed later."""
+    if isinstance(error, CradleError):
+        return False
+    known = type(error).__module__.split(".")[0] in SERVERS and not isinstance(error, ValueError)
+    return known or (isinstance(error, OSError) and "AWS Error" in str(error))
+
+
 EXIT_CODES: Final = {
     0: "done, or nothing to do",
     1: "unexpected error",

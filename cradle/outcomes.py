@@ -16,6 +16,7 @@ from typing import Any
 
 from cradle import __version__
 from cradle.config import Settings
+from cradle.errors import Unavailable, of_a_server
 from cradle.log import get
 
 log = get("outcomes")
@@ -42,6 +43,13 @@ def outcome(settings: Settings, customer: str, verb: str, logical_date: date | N
         yield record
     except BaseException as raised:
         error = raised
+        if settings.catalog != "embedded" and of_a_server(raised):
+            error = Unavailable(
+                f"{verb} of {customer}: {type(raised).__name__}: {' '.join(str(raised).split())[:400]}. "
+                f"Nothing is half done. Run `cradle doctor {customer}` to see which server is meant, then the same "
+                f"command again."
+            )
+            raise error from raised
         raise
     finally:
         seconds = round(time.monotonic() - clock, 3)

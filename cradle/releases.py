@@ -26,6 +26,7 @@ __all__ = [
     "PinnedCollection",
     "PinnedTable",
     "Release",
+    "append_release",
     "claim",
     "current",
     "find",
@@ -166,8 +167,7 @@ def release(settings: Settings, customer: str, logical_date: date, attempt: int 
         known = [one for one in releases(run.lake) if one.logical_date == logical_date]
         unchanged = bool(known) and known[-1].release_id == made.release_id
         if not unchanged:
-            _tag_pins(run.lake, made)
-            _append(run, made)
+            append_release(run.lake, made)
         final = known[-1] if unchanged else made
         if may_publish(run.lake, logical_date):
             publish(run.lake, {table: pin.snapshot_id for table, pin in final.pins.items()})
@@ -276,8 +276,14 @@ def _tag_pins(lake: Lake, made: Release) -> None:
         tag(lake, names.LEDGER, made.ledger.snapshot_id, made.tag)
 
 
-def _append(run: Run, made: Release) -> None:
-    newest = newest_attempt(run.lake, run.logical_date)
+def append_release(lake: Lake, made: Release) -> None:
+    """Tag what a release pins, then add its row: from then on readers see it.
+
+    Raises:
+        Fenced: a newer attempt has begun.
+    """
+    _tag_pins(lake, made)
+    newest = newest_attempt(lake, made.logical_date)
     if made.attempt < newest:
         raise Fenced(
             f"customer {made.customer}: attempt {made.attempt} of {made.logical_date} was overtaken by attempt "
@@ -296,5 +302,5 @@ def _append(run: Run, made: Release) -> None:
     key = step_key(
         "release", release=made.release_id, logical_date=made.logical_date.isoformat(), sequence=made.sequence
     )
-    ops.append(run.lake, TABLE, ops.RELEASES, [row], key)
+    ops.append(lake, TABLE, ops.RELEASES, [row], key)
     point("release.after")

@@ -69,11 +69,14 @@ class _Loaded:
     reading: Reading
 
 
-def ingest(settings: Settings, customer: str, logical_date: date, sources: list[str] | None = None) -> IngestResult:
+def ingest(
+    settings: Settings, customer: str, logical_date: date, sources: list[str] | None = None, *, claim: bool = True
+) -> IngestResult:
     """Take what is due for a date and load every original in force that is not loaded yet.
 
     Args:
         sources: names of the sources to take; None: all.
+        claim: look into the inbox; False: only load originals of deliveries that are recorded already.
 
     Raises:
         NothingDelivered: a source has nothing on or before the date.
@@ -83,7 +86,7 @@ def ingest(settings: Settings, customer: str, logical_date: date, sources: list[
         run = open_run(settings, customer, logical_date)
         chosen = _chosen(run, sources)
         known = recorded(run.lake)
-        fresh = {source.name: _due(run, source, known) for source in chosen}
+        fresh = {source.name: _due(run, source, known) if claim else [] for source in chosen}
         after = _merged(known, [delivery for found in fresh.values() for delivery in found])
         missing = _missing(run, chosen, after)
         readings = _load(run, missing)

@@ -4,7 +4,7 @@ from cradle.catalog.commit import Written, summary_of, write_once
 from cradle.catalog.duck import connect_duckdb, grant, readable
 from cradle.catalog.lake import Lake, asof_branch, open_lake
 from cradle.catalog.pins import Pin, find_pin, properties, read, relation, relative_location, resolve, tables
-from cradle.catalog.refs import drop_branch, point_ref, publish, rollback, tag
+from cradle.catalog.refs import drop_branch, point_ref, publish, register_again, rollback, tag
 
 __all__ = [
     "Lake",
@@ -21,6 +21,7 @@ __all__ = [
     "publish",
     "read",
     "readable",
+    "register_again",
     "relation",
     "relative_location",
     "resolve",

@@ -43,6 +43,16 @@ def secret_environment(role: Role, environment: str) -> str:
     return environment if role == "pipeline" else ANY
 
 
+def known_roles(settings: Settings, customer: str) -> tuple[Role, ...]:
+    """Return the roles whose secrets this process can read; without servers every role is the same."""
+    roles: tuple[Role, ...] = ("pipeline", "analyst", "engineer", "admin")
+    if settings.catalog != "polaris":
+        return roles
+    return tuple(
+        role for role in roles if has_secret(settings, customer, secret_environment(role, settings.environment), role)
+    )
+
+
 def _embedded(settings: Settings, customer: str) -> Catalog:
     folder = settings.lake(customer)
     folder.mkdir(parents=True, exist_ok=True)

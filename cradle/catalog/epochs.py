@@ -92,18 +92,43 @@ def accept(lake: Lake, customer: Customer, valid_from: date) -> Epoch:
     return _store(lake, customer, newest.epoch + 1, valid_from)
 
 
+def adopt(lake: Lake, known: list[Epoch]) -> int:
+    """Accept the epochs of another environment as they are; return how many were new.
+
+    Raises:
+        EpochRefused: an epoch of the same number has other parameters here.
+    """
+    have = {epoch.epoch: epoch for epoch in epochs(lake)}
+    for epoch in known:
+        mine = have.get(epoch.epoch)
+        if mine and (mine.params_hash, mine.valid_from) != (epoch.params_hash, epoch.valid_from):
+            raise EpochRefused(
+                f"customer {lake.customer}: epoch {epoch.epoch} of {lake.environment} is {mine.params_hash[:12]} from "
+                f"{mine.valid_from}, the one to promote is {epoch.params_hash[:12]} from {epoch.valid_from}. "
+                f"Bring the installation blocks together, then promote again."
+            )
+    fresh = [epoch for epoch in known if epoch.epoch not in have]
+    for epoch in fresh:
+        _append(lake, epoch)
+    return len(fresh)
+
+
 def _store(lake: Lake, customer: Customer, number: int, valid_from: date) -> Epoch:
-    block = customer.installation.model_dump(mode="json")
+    epoch = Epoch(
+        epoch=number, valid_from=valid_from, params_hash=customer.params_hash, installation=customer.installation
+    )
+    _append(lake, epoch)
+    return epoch
+
+
+def _append(lake: Lake, epoch: Epoch) -> None:
     row = {
-        "epoch": number,
-        "valid_from": valid_from,
-        "params_hash": customer.params_hash,
-        "installation": json.dumps(block, sort_keys=True, ensure_ascii=False),
+        "epoch": epoch.epoch,
+        "valid_from": epoch.valid_from,
+        "params_hash": epoch.params_hash,
+        "installation": json.dumps(epoch.installation.model_dump(mode="json"), sort_keys=True, ensure_ascii=False),
         "statistics": None,
         "accepted_at": datetime.now(UTC),
     }
-    key = step_key("accept", epoch=number, params_hash=customer.params_hash)
+    key = step_key("accept", epoch=epoch.epoch, params_hash=epoch.params_hash)
     ops.append(lake, TABLE, ops.INSTALLATIONS, [row], key)
-    return Epoch(
-        epoch=number, valid_from=valid_from, params_hash=customer.params_hash, installation=customer.installation
-    )

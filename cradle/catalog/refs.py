@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 
-from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
+from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException, NoSuchTableError
 from pyiceberg.table import Table
 from pyiceberg.table.refs import SnapshotRefType
 from pyiceberg.table.update import AssertRefSnapshotId, AssertTableUUID, SetSnapshotRefUpdate
@@ -128,3 +129,14 @@ def drop_branch(lake: Lake, table: str, branch: str) -> None:
     loaded = load(lake, table)
     if loaded is not None and branch in loaded.refs():
         loaded.manage_snapshots().remove_branch(branch).commit()
+
+
+def register_again(lake: Lake, table: str, metadata_location: str) -> None:
+    """Let a table stand for a known metadata file again; no file is deleted.
+
+    Source: Iceberg REST specification, `POST /v1/{prefix}/namespaces/{namespace}/register`.
+    """
+    identifier = lake.identifier(table)
+    with contextlib.suppress(NoSuchTableError):
+        lake.catalog.drop_table(identifier)
+    lake.catalog.register_table(identifier, metadata_location)

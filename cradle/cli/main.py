@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from cradle.cli import customers, state, verbs
+from cradle.cli import customers, state, tables, verbs
 from cradle.cli.output import fail
 from cradle.config import quieten
 from cradle.errors import EXIT_CODES, CradleError
@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 verbs.register(app)
 state.register(app)
+tables.register(app)
 app.add_typer(customers.app, name="customers")
 
 

@@ -21,7 +21,7 @@ PANEL = "Looking and running"
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (night, status, doctor, generate, ui):
+    for command in (night, status, doctor, promote, generate, ui):
         app.command(rich_help_panel=PANEL)(command)
 
 
@@ -136,6 +136,22 @@ def night(
         fill_inbox(found, customer, folder)
     result = run_night(found, customer, logical_date, quiet=as_json)
     summary(found, result, as_json)
+
+
+def promote(
+    customer: CustomerName,
+    to: Annotated[str, typer.Option(help="Environment to promote to.")],
+    when: Date = None,
+    as_json: AsJson = False,
+) -> None:
+    """Rebuild a release in another environment, equal. Example: cradle promote demo --to staging_analytics"""
+    from cradle.cli.promote import promote as rebuild
+
+    found = ready()
+    made = rebuild(found, customer, to, day(found, customer, when) if when else None)
+    facts = {"release": made.release_id, "logical_date": made.logical_date.isoformat()}
+    facts |= {"from": found.environment, "to": to, "content_digest": made.content_digest}
+    emit({"customer": customer, **facts}, as_json, f"{customer}: promoted, equal content", facts.items())
 
 
 def ui(customer: Annotated[str, typer.Argument(help="Customer whose image is served.")] = "demo") -> None:
