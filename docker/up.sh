@@ -16,11 +16,8 @@ POSTGRES_POLARIS_SECRET=$polaris_db
 POSTGRES_AIRFLOW_SECRET=$airflow_db
 POSTGRES_CRADLE_SECRET=$(random 24)
 POLARIS_ROOT_SECRET=$root
-POLARIS_PROPERTIES="quarkus.datasource.jdbc.url=jdbc:postgresql://postgres:5432/polaris
-quarkus.datasource.username=polaris
-quarkus.datasource.password=$polaris_db
+POLARIS_PROPERTIES="quarkus.datasource.password=$polaris_db
 polaris.bootstrap.credentials=POLARIS,root,$root
-polaris.authentication.token-broker.type=symmetric-key
 polaris.authentication.token-broker.symmetric-key.secret=$(random 32)
 "
 POLARIS_S3_CREDENTIALS="[default]
