@@ -12,9 +12,7 @@ printf '{"user": "cradle", "password": "%s"}' "$(secret postgres_cradle)" > "$op
 printf '{"admin": "%s"}' "$(secret airflow_admin)" > "$AIRFLOW_HOME/passwords.json"
 
 airflow db migrate
-for file in "$CRADLE_CUSTOMERS"/*.yaml; do
-  cradle customers provision "$(basename "$file" .yaml)"
-done
+cradle customers provision
 cradle customers hand-out pipeline --to /var/lib/cradle/workers
 cradle customers hand-out analyst --to /var/lib/cradle/dashboards
 echo "bootstrap: done"

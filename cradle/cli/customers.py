@@ -86,20 +86,26 @@ def accept(
 
 @app.command()
 def provision(
-    customer: CustomerName,
+    customer: Annotated[str | None, typer.Argument(metavar="CUSTOMER", help="Customer; none: all.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would be changed, and change nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a customer's buckets, catalog, roles and secrets at the servers. Example: cradle customers provision demo"""
-    from cradle.customers import load_customer
+    from cradle.customers import customer_names, load_customer
     from cradle.services import provision as make
 
     found = ready()
-    load_customer(found.customers, customer)
-    changed = make(found, customer, dry_run=dry_run)
-    content = {"customer": customer, "dry_run": dry_run, "changed": changed}
-    title = f"{customer}: {len(changed)} {'to change' if dry_run else 'changed'}"
-    emit(content, as_json, title, [("would make" if dry_run else "made", one) for one in changed])
+    wanted = [customer] if customer else customer_names(found.customers)
+    told = []
+    for name in wanted:
+        load_customer(found.customers, name)
+        changed = make(found, name, dry_run=dry_run)
+        told.append({"customer": name, "dry_run": dry_run, "changed": changed})
+        if not as_json:
+            title = f"{name}: {len(changed)} {'to change' if dry_run else 'changed'}"
+            emit(told, False, title, [("would make" if dry_run else "made", one) for one in changed])
+    if as_json:
+        emit(told[0] if customer else told, True, "", [])
 
 
 @app.command()
