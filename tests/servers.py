@@ -238,7 +238,7 @@ class Weed(S3Server):
 
     polaris_keys: tuple[str, str] = field(default_factory=lambda: ("polaris", secrets.token_hex(20)))
     ports: dict[str, int] = field(default_factory=dict)
-    token_duration: str = "1h"
+    generation: int = 0  # another one makes another signing key: every vended key ends
 
     @staticmethod
     def binary() -> Path | None:
@@ -283,10 +283,10 @@ class Weed(S3Server):
                 {"name": "polaris", "credentials": keys(*self.polaris_keys), "actions": []},
             ],
             "sts": {
-                "tokenDuration": self.token_duration,
+                "tokenDuration": "1h",
                 "maxSessionLength": "12h",
                 "issuer": "seaweedfs-sts",
-                "signingKey": base64.b64encode(self.secret_key.encode()).decode(),
+                "signingKey": base64.b64encode(f"{self.secret_key}{self.generation}".encode()).decode(),
             },
             "policy": {"defaultEffect": "Deny"},
             "roles": [
@@ -311,6 +311,7 @@ class Polaris(Server):
     management_port: int = field(default_factory=free_port)
     root: tuple[str, str] = field(default_factory=lambda: ("root", secrets.token_hex(16)))
     signing_key: str = field(default_factory=lambda: secrets.token_hex(32))
+    token_seconds: int = 3600
 
     @staticmethod
     def home() -> Path | None:
@@ -335,6 +336,7 @@ class Polaris(Server):
                 "AWS_ACCESS_KEY_ID": access,
                 "AWS_SECRET_ACCESS_KEY": secret,
                 "AWS_REGION": REGION,
+                "POLARIS_AUTHENTICATION_TOKEN_BROKER_MAX_TOKEN_GENERATION": f"PT{self.token_seconds}S",
                 "POLARIS_AUTHENTICATION_TOKEN_BROKER_TYPE": "symmetric-key",
                 "POLARIS_AUTHENTICATION_TOKEN_BROKER_SYMMETRIC_KEY_SECRET": self.signing_key,
             }
