@@ -94,8 +94,10 @@ def of_a_server(error: BaseException) -> bool:
     """Tell whether an error came from a server or from the way to it: such a call may succeed later."""
     if isinstance(error, CradleError):
         return False
-    known = type(error).__module__.split(".")[0] in SERVERS and not isinstance(error, ValueError)
-    return known or (isinstance(error, OSError) and "AWS Error" in str(error))
+    kind = type(error)
+    known = kind.__module__.split(".")[0] in SERVERS and not isinstance(error, ValueError)
+    duckdb = kind.__module__.endswith("duckdb") and kind.__name__ in ("HTTPException", "IOException")
+    return known or duckdb or (isinstance(error, OSError) and "AWS Error" in str(error))
 
 
 EXIT_CODES: Final = {

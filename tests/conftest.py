@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -37,18 +38,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
     """The servers that this run of the tests is over; none when embedded."""
     backend = request.config.getoption("--backend")
     lacking = missing(backend)
     if lacking:
         pytest.skip(f"{NO_SERVERS}: {lacking}")
-    made = Stack(backend, tmp_path_factory.mktemp("stack"))
-    try:
-        made.start()
-        yield made
-    finally:
-        made.stop()
+    # Not below pytest's own folder: that is closed to PostgreSQL's user whenever pytest starts.
+    with tempfile.TemporaryDirectory(prefix="cradle-stack-", ignore_cleanup_errors=True) as folder:
+        made = Stack(backend, Path(folder))
+        try:
+            made.start()
+            yield made
+        finally:
+            made.stop()
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from cradle.catalog import open_lake, publish
 from cradle.catalog.deliveries import as_of
 from cradle.catalog.run import Run, open_run, run_lock
 from cradle.config import PROJECT, Settings
-from cradle.errors import BuildFailed, MissingStep
+from cradle.errors import BuildFailed, MissingStep, Unavailable, of_a_server
 from cradle.log import get
 from cradle.outcomes import outcome
 
@@ -105,6 +105,7 @@ def _dbt_build(settings: Settings, run: Run, state: Any) -> tuple[dict[str, Any]
             result = _invoke(["build", "--select", *selection(run)], settings, run)
         finally:
             plugin.CURRENT.remove(current)
+    _refuse_lost_servers(result, current.failed)
     _refuse_failures(result, run, settings)
     tests = sum(node.node.resource_type == "test" for node in result.result)
     return current.written, tests
@@ -145,6 +146,18 @@ def work_folder(settings: Settings, run: Run) -> Path:
     folder = settings.work(run.customer.customer) / "dbt" / run.logical_date.isoformat()
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def _refuse_lost_servers(result: Any, failed: Exception | None) -> None:
+    """Raise what a server did as itself: it may be over soon, while a failed model or test is not."""
+    if result.success:
+        return
+    if failed is not None and of_a_server(failed):
+        raise failed
+    told = [str(one.message) for one in result.result or () if str(one.status) == "error"]
+    for message in told:
+        if any(word in message for word in ("HTTP Error", "HTTP GET error", "Could not establish connection")):
+            raise Unavailable(f"DuckDB lost the store: {message}. Run `cradle doctor`, then the same command again.")
 
 
 def _refuse_failures(result: Any, run: Run, settings: Settings) -> None:

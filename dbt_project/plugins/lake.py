@@ -31,6 +31,7 @@ class Build:
     run: Run
     state: AsOf
     written: dict[str, Written] = field(default_factory=dict)
+    failed: Exception | None = None  # what storing raised: dbt keeps only its text
 
 
 KEYS_AGE = 300  # seconds; vended keys live for an hour
@@ -64,6 +65,13 @@ class Plugin(BasePlugin):
         """Commit a model's rows, unless a snapshot of the same step is there; then show what stands on the branch."""
         if self.build is None:
             raise RuntimeError("no build is under way; run `cradle build`")
+        try:
+            self._store(target_config)
+        except Exception as error:
+            self.build.failed = error
+            raise
+
+    def _store(self, target_config: TargetConfig) -> None:
         model = target_config.config.model
         source = f'"{target_config.relation.schema}"."{target_config.location.path}"'
         step = self._step(model)

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -240,8 +241,8 @@ def test_a_token_that_runs_out_in_the_middle_of_a_write(settings: Settings, stac
 @pytest.mark.skipif(os.geteuid() != 0, reason="a small file system can only be mounted by root")
 def test_a_full_disk_at_the_store(settings: Settings, stack: Stack, clean: dict[str, str], tmp_path: Path) -> None:
     """SeaweedFS over a small file system that fills up; room again, and the next night is a clean one."""
-    own = Stack("services", tmp_path / "small")
-    data = tmp_path / "small" / "weed" / "data"
+    folder = Path(tempfile.mkdtemp(prefix="cradle-small-"))
+    own, data = Stack("services", folder), folder / "weed" / "data"
     data.mkdir(parents=True)
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1200m", "tmpfs", str(data)], check=False)
     if mounted.returncode:
@@ -254,8 +255,8 @@ def test_a_full_disk_at_the_store(settings: Settings, stack: Stack, clean: dict[
         night(small, "demo", upto="ingest")
         filler = data / "filler"
         free = shutil.disk_usage(data).free
-        filler.write_bytes(b"")
-        os.posix_fallocate(filler.open("wb").fileno(), 0, free - 4096)
+        with filler.open("wb") as handle:
+            os.posix_fallocate(handle.fileno(), 0, free - 4096)
         with pytest.raises(CradleError) as refused:
             night(small, "demo", upto="release")
         assert isinstance(refused.value, Unavailable), refused.value
@@ -268,6 +269,7 @@ def test_a_full_disk_at_the_store(settings: Settings, stack: Stack, clean: dict[
     finally:
         own.stop()
         subprocess.run(["umount", str(data)], check=False)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.mark.skipif(shutil.which("faketime") is None, reason="faketime is not installed")
