@@ -6,6 +6,9 @@ DATE ?=
 CUSTOMER ?= demo
 FROM ?=
 STACK ?=
+GPU ?=
+FACTORY_IMAGE ?=
+BUILD_OPTIONS ?=
 COMPOSE := docker compose --file docker/compose.yaml
 
 .PHONY: help setup demo image up down ui test test-unit test-long lint lock docs
@@ -24,8 +27,8 @@ $(STAMP): requirements/dev.txt pyproject.toml
 
 ifeq ($(STACK),services)
 demo: ## Run the demo customer's night; FROM=<folder> CUSTOMER=<name> runs it on your files; STACK=services on the servers
-	@$(COMPOSE) exec -T airflow-scheduler cradle generate $(CUSTOMER)
-	@$(COMPOSE) exec -T airflow-scheduler cradle night $(CUSTOMER) $(if $(DATE),--date $(DATE))
+	@$(COMPOSE) exec -T airflow-scheduler$(if $(GPU),-gpu) cradle generate $(CUSTOMER)
+	@$(COMPOSE) exec -T airflow-scheduler$(if $(GPU),-gpu) cradle night $(CUSTOMER) $(if $(DATE),--date $(DATE))
 else
 demo: $(STAMP)
 ifeq ($(FROM),)
@@ -37,12 +40,11 @@ else
 endif
 endif
 
-image: ## Build the factory's container image, unless it is there
-	@docker image inspect $${CRADLE_IMAGE:-cradle:local} >/dev/null 2>&1 \
-	  || docker build --file docker/Dockerfile --tag $${CRADLE_IMAGE:-cradle:local} .
+image: ## Build the factory's container image from this code; FACTORY_IMAGE=<name> takes a ready one instead
+	@$(if $(FACTORY_IMAGE),true,docker build $(BUILD_OPTIONS) --file docker/Dockerfile --tag cradle:local .)
 
 up: image ## Start SeaweedFS, Polaris, PostgreSQL, Airflow and the dashboards; GPU=1 embeds on a GPU
-	@sh docker/up.sh
+	@GPU=$(GPU) FACTORY_IMAGE=$(FACTORY_IMAGE) sh docker/up.sh
 
 down: ## Stop them; the data stay
 	@$(COMPOSE) --profile gpu down

@@ -13,7 +13,7 @@ from cradle.catalog import Lake, Pin, connect_duckdb, open_lake, publish, readab
 from cradle.catalog.connect import Role, known_roles
 from cradle.catalog.run import run_lock
 from cradle.config import Settings
-from cradle.errors import MissingStep
+from cradle.errors import ConfigError, MissingStep
 from cradle.outcomes import outcome
 from cradle.releases import Release, append_release, find, newest_attempt, releases
 
@@ -95,23 +95,31 @@ def repair(settings: Settings, customer: str) -> dict[str, str]:
             pins |= one.pins
             if one.ledger:
                 pins[one.ledger.table] = one.ledger
-        told = {table: _repaired(lake, pin) for table, pin in sorted(pins.items())}
+        broken = {table: why for table, pin in sorted(pins.items()) if (why := _broken(lake, pin))}
+        if broken and settings.catalog == "polaris" and role != "admin":
+            raise ConfigError(
+                f"customer {customer}: {', '.join(broken)} can't be loaded, and the pipeline may not drop a table. Run "
+                f"`cradle repair {customer}` where the operator's secrets are (CRADLE_SECRETS)."
+            )
+        told = {
+            table: _repaired(lake, pin, broken[table]) if table in broken else "sound" for table, pin in pins.items()
+        }
         noted.counts = {"tables": len(told), "repaired": sum(word == "repaired" for word in told.values())}
         noted.outputs = {"tables": told}
         return told
 
 
-def _repaired(lake: Lake, pin: Pin) -> str:
+def _broken(lake: Lake, pin: Pin) -> str | None:
+    """Say why a table can't be loaded; None when it can."""
     try:
-        if resolve(lake, pin.table) is not None:
-            return "sound"
+        return "the table is gone" if resolve(lake, pin.table) is None else None
     except Exception as error:  # noqa: BLE001  (each catalog has its own words for metadata that is gone)
-        reason = f"{type(error).__name__}: {error}"
-    else:
-        reason = "the table is gone"
+        return f"{type(error).__name__}: {error}"
+
+
+def _repaired(lake: Lake, pin: Pin, why: str) -> str:
     register_again(lake, pin.table, pin.metadata_location)
-    restored = resolve(lake, pin.table, str(pin.snapshot_id))
-    return "repaired" if restored else f"not repaired: {reason}"
+    return "repaired" if resolve(lake, pin.table, str(pin.snapshot_id)) else f"not repaired: {why}"
 
 
 def steps(lake: Lake) -> list[dict[str, object]]:

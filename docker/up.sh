@@ -36,15 +36,18 @@ ENV
     mv .env.part .env )
 fi
 
+set -a
+. ./.env  # also what was added to it by hand: ports, images
+set +a
+
 gpu=""
 [ -z "${GPU:-}" ] || gpu="--profile gpu"
 # shellcheck disable=SC2086  (two words)
 docker compose $gpu up -d --wait --wait-timeout "${WAIT_SECONDS:-600}" ${GPU:+--scale airflow-scheduler=0} \
   postgres seaweedfs polaris airflow-api airflow-scheduler${GPU:+-gpu} airflow-dag-processor airflow-triggerer streamlit
 
-value() { sed -n "s/^$1=//p" .env; }
 echo
-echo "Airflow     http://127.0.0.1:${AIRFLOW_PORT:-8080}    user admin, password $(value AIRFLOW_ADMIN_PASSWORD)"
+echo "Airflow     http://127.0.0.1:${AIRFLOW_PORT:-8080}    user admin, password $AIRFLOW_ADMIN_PASSWORD"
 echo "Dashboards  http://127.0.0.1:${STREAMLIT_PORT:-8501}"
 echo "S3          http://127.0.0.1:${S3_PORT:-8333}    Polaris http://127.0.0.1:${POLARIS_PORT:-8181}"
 echo "Next: make demo STACK=services"

@@ -105,7 +105,7 @@ def adopt(lake: Lake, known: list[Epoch]) -> int:
             raise EpochRefused(
                 f"customer {lake.customer}: epoch {epoch.epoch} of {lake.environment} is {mine.params_hash[:12]} from "
                 f"{mine.valid_from}, the one to promote is {epoch.params_hash[:12]} from {epoch.valid_from}. "
-                f"Bring the installation blocks together, then promote again."
+                f"An accepted epoch never changes: promote from the environment whose epochs {lake.environment} has."
             )
     fresh = [epoch for epoch in known if epoch.epoch not in have]
     for epoch in fresh:

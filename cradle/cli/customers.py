@@ -93,9 +93,10 @@ def provision(
     """Make a customer's buckets, catalog, roles and secrets at the servers. Example: cradle customers provision demo"""
     from cradle.customers import customer_names, load_customer
     from cradle.services import provision as make
+    from cradle.services.erase import is_erased
 
     found = ready()
-    wanted = [customer] if customer else customer_names(found.customers)
+    wanted = [customer] if customer else [one for one in customer_names(found.customers) if not is_erased(found, one)]
     told = []
     for name in wanted:
         load_customer(found.customers, name)

@@ -208,25 +208,36 @@ def _tables(settings: Settings, customer: str) -> Iterator[Hop]:
         role = "admin" if has_secret(settings, customer, ANY, "admin") else "pipeline"
         login = partial(_token, settings, customer, "pipeline", settings.environment)
         yield Hop("catalog: auth", login, missing, provision)
-    yield Hop("catalog: tables", lambda: _probe(open_lake(settings, customer, role)), missing, provision)
+    may_drop = settings.catalog != "polaris" or role == "admin"
+    probe = partial(_probe_as, settings, customer, role, may_drop)
+    yield Hop("catalog: tables", probe, missing, provision)
     yield Hop("catalog: keys", lambda: _keys(settings), "", provision)
 
 
-def _probe(lake: Lake) -> str:
-    """Create a table, commit a row, read it, drop the table; what is there already is not touched."""
-    identifier = lake.identifier(f"ops.doctor_{uuid.uuid4().hex[:12]}")
+def _probe_as(settings: Settings, customer: str, role: Role, may_drop: bool) -> str:
+    return _probe(open_lake(settings, customer, role), may_drop=may_drop)
+
+
+def _probe(lake: Lake, *, may_drop: bool) -> str:
+    """Create a table, commit a row, read it and drop the table again.
+
+    Who may not drop commits to a table of a fixed name instead, which stays: the pipeline may never drop one.
+    """
+    name = f"doctor_{uuid.uuid4().hex[:12]}" if may_drop else "doctor"
+    identifier = lake.identifier(f"ops.{name}")
     rows, clock = pa.table({"at": [time.time()]}), time.monotonic()
-    made = lake.catalog.create_table(identifier, schema=rows.schema)
-    vended = "s3.session-token" in made.io.properties
+    made = lake.catalog.create_table_if_not_exists(identifier, schema=rows.schema)
     try:
-        made.append(rows)
+        made.overwrite(rows)
         if lake.catalog.load_table(identifier).scan().to_arrow() != rows:
             raise ValueError("what was read is not what was committed")
     finally:
-        with contextlib.suppress(Exception):  # the first error is the one to tell
-            lake.catalog.drop_table(identifier)
-    keys = "vended keys" if vended else "static keys"
-    return f"create, commit, read, drop with {keys} in {time.monotonic() - clock:.1f} s"
+        if may_drop:
+            with contextlib.suppress(Exception):  # the first error is the one to tell
+                lake.catalog.drop_table(identifier)
+    keys = "vended keys" if "s3.session-token" in made.io.properties else "static keys"
+    done = "create, commit, read, drop" if may_drop else "create, commit, read"
+    return f"{done} with {keys} in {time.monotonic() - clock:.1f} s"
 
 
 def _keys(settings: Settings) -> str:

@@ -134,6 +134,11 @@ def _write_tombstone(settings: Settings, customer: str, content: dict[str, Any])
     temporary.replace(path)
 
 
+def is_erased(settings: Settings, customer: str) -> bool:
+    """Tell whether a customer was erased, or is being erased."""
+    return tombstone_path(settings, customer).is_file()
+
+
 def refuse_erased(settings: Settings, customer: str) -> None:
     """Refuse to make a customer again that was erased.
 

@@ -22,9 +22,9 @@ from cradle.config import Settings
 from cradle.customers import customer_names
 from cradle.errors import ConfigError
 from cradle.names import ENVIRONMENTS
-from cradle.secrets import ANY, OPERATOR, has_secret, read_secret, write_secret
+from cradle.secrets import ANY, OPERATOR, forget_secrets, has_secret, read_secret, write_secret
 from cradle.services import s3
-from cradle.services.erase import refuse_erased
+from cradle.services.erase import is_erased, refuse_erased
 from cradle.services.polaris import Management
 from cradle.services.roles import catalog_roles, pipeline_role, principal
 
@@ -201,11 +201,15 @@ def hand_out(settings: Settings, role: str, folder: Path) -> list[str]:
     The pipeline gets the login of the locks and its own secrets; an analyst's processes get the analysts' alone.
     """
     target = settings.model_copy(update={"secrets": folder})
+    for gone in {path.name for path in folder.glob("[a-z]*")} - set(customer_names(settings.customers)):
+        forget_secrets(target, gone)
     wanted = {"pipeline": ("pipeline", "files", "lake"), "analyst": ("analyst",)}[role]
     handed = []
     if role == "pipeline" and settings.database is not None:
         write_secret(target, OPERATOR, ANY, "database", read_secret(settings, OPERATOR, ANY, "database"))
     for customer in customer_names(settings.customers):
+        if is_erased(settings, customer):
+            forget_secrets(target, customer)
         for name in wanted:
             for environment in (ANY, *ENVIRONMENTS):
                 if has_secret(settings, customer, environment, name):
