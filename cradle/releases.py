@@ -201,7 +201,7 @@ def _describe(run: Run, attempt: int | None) -> Release:
         same_as=(same.same_as or same.logical_date) if same else None,
         code_version=__version__,
         created_at=datetime.now(UTC),
-        rejects=_rejects(run, pins),
+        rejects=len(reject_rows(run)),
         pins=pins,
         ledger=resolve(run.lake, names.LEDGER) if collection else None,
         collection=collection,
@@ -255,11 +255,7 @@ def _collection(run: Run, pins: dict[str, PinnedTable]) -> PinnedCollection | No
     return PinnedCollection(**row) if row["count"] else None
 
 
-def _rejects(run: Run, pins: dict[str, PinnedTable]) -> int:
-    return len(reject_rows(run, pins))
-
-
-def reject_rows(run: Run, pins: dict[str, PinnedTable] | None = None) -> list[dict[str, Any]]:
+def reject_rows(run: Run) -> list[dict[str, Any]]:
     """Return the rejects of one date: those of its originals, and those of the staging models it was built from."""
     state = as_of(run.lake, run.installation, run.logical_date)
     keys = {original.step_key for role in state.roles for original in state.originals(role)}
@@ -269,20 +265,14 @@ def reject_rows(run: Run, pins: dict[str, PinnedTable] | None = None) -> list[di
     return [row for row in ops.rows(run.lake, "ops.rejects") if row["step_key"] in keys]
 
 
-def _tag_pins(lake: Lake, made: Release) -> None:
-    for table, pin in made.pins.items():
-        tag(lake, table, pin.snapshot_id, made.tag)
-    if made.ledger:
-        tag(lake, names.LEDGER, made.ledger.snapshot_id, made.tag)
-
-
 def append_release(lake: Lake, made: Release) -> None:
     """Tag what a release pins, then add its row: from then on readers see it.
 
     Raises:
         Fenced: a newer attempt has begun.
     """
-    _tag_pins(lake, made)
+    for pin in (*made.pins.values(), *((made.ledger,) if made.ledger else ())):
+        tag(lake, pin.table, pin.snapshot_id, made.tag)
     newest = newest_attempt(lake, made.logical_date)
     if made.attempt < newest:
         raise Fenced(

@@ -19,6 +19,7 @@ from cradle.config import Settings
 from cradle.errors import FileChanging, InputError
 from cradle.installation import Source
 from cradle.points import point
+from cradle.store import share_original
 
 TRIES = 3  # a file that changes each time it is read is still being written
 _BLOCK = 1 << 20
@@ -77,7 +78,9 @@ def keep(settings: Settings, customer: str, relative: str) -> File:
                     after.st_size,
                     after.st_ino,
                 ):
-                    _store(copy, original_path(settings, customer, sha256))
+                    target = original_path(settings, customer, sha256)
+                    _store(copy, target)
+                    share_original(settings, customer, sha256, target)
                     return File(relative, sha256, after.st_size)
         except FileNotFoundError as error:
             raise FileChanging(

@@ -17,23 +17,24 @@ from typing import Any
 import dlt
 import pyarrow as pa
 import pyarrow.compute as pc
+from dlt.pipeline.exceptions import PipelineStepFailed
 from pydantic import BaseModel, ConfigDict
 
 from cradle import names
-from cradle.catalog import Lake, ops, read, resolve, write_once
 from cradle.catalog.deliveries import Delivery, File, Original, due, record, recorded, state
 from cradle.catalog.run import Run, open_run
 from cradle.config import Settings
-from cradle.digest import step_key
 from cradle.errors import ConfigError, InputError, NothingDelivered
 from cradle.installation import Source
 from cradle.log import get
 from cradle.outcomes import outcome
 from cradle.points import point
 from cradle.releases import current
+from cradle.store import fetch_inbox, fetch_original
 from dlt_pipelines.inbox import keep, matching, original_path
 from dlt_pipelines.reading import Reading, read_original
-from dlt_pipelines.sink import iceberg_sink, loaded_keys
+from dlt_pipelines.rejects import write_rejects
+from dlt_pipelines.sink import iceberg_sink, loaded_keys, meant_by
 
 log = get("ingest")
 
@@ -85,12 +86,14 @@ def ingest(
     with outcome(settings, customer, "ingest", logical_date) as noted:
         run = open_run(settings, customer, logical_date)
         chosen = _chosen(run, sources)
+        if claim:
+            fetch_inbox(settings, customer)
         known = recorded(run.lake)
         fresh = {source.name: _due(run, source, known) if claim else [] for source in chosen}
         after = _merged(known, [delivery for found in fresh.values() for delivery in found])
         missing = _missing(run, chosen, after)
         readings = _load(run, missing)
-        _write_rejects(run.lake, readings)
+        write_rejects(run.lake, [(one.original, one.source, one.reading) for one in readings])
         _refuse_broken(run, readings)
         for source in chosen:
             record(run.lake, fresh[source.name])
@@ -181,6 +184,8 @@ def _load(run: Run, missing: list[tuple[Original, Source]]) -> list[_Loaded]:
         )
         pipeline.run(originals())
         point("load.after")
+    except PipelineStepFailed as error:
+        raise meant_by(error) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return sorted(readings, key=lambda one: (one.source.name, one.original.position))
@@ -189,6 +194,7 @@ def _load(run: Run, missing: list[tuple[Original, Source]]) -> list[_Loaded]:
 def _read(run: Run, original: Original, source: Source) -> _Loaded:
     settings = run.lake.settings
     path = original_path(settings, run.customer.customer, original.file.sha256)
+    fetch_original(settings, run.customer.customer, original.file.sha256, path)
     return _Loaded(original, source, read_original(path, source, settings, source_file=original.file.path))
 
 
@@ -218,40 +224,6 @@ def _role_columns(run: Run, role: str) -> list[str]:
     if role == names.DOCUMENTS:
         return ["title", "text", "media_type"]
     return [column.name for column in run.installation.columns(role)]
-
-
-def _write_rejects(lake: Lake, readings: list[_Loaded]) -> None:
-    parts = [_reject_rows(one) for one in readings if one.reading.rejects.num_rows]
-    if not parts:
-        return
-    rows = pa.concat_tables(parts)
-    keys = sorted(pc.unique(rows.column("step_key")).to_pylist())
-
-    def new_rows() -> pa.Table | None:
-        pin = resolve(lake, "ops.rejects")
-        have = set(pc.unique(read(lake, pin, ("step_key",)).column(0)).to_pylist()) if pin and pin.rows else set()
-        fresh = pa.array([key for key in keys if key not in have], pa.string())
-        return rows.filter(pc.is_in(rows.column("step_key"), value_set=fresh)) if len(fresh) else None
-
-    write_once(lake, "ops.rejects", new_rows, step_key=step_key("rejects", originals=keys), mode="append")
-
-
-def _reject_rows(one: _Loaded) -> pa.Table:
-    rejects = one.reading.rejects
-    fixed = {
-        "step_key": one.original.step_key,
-        "stage": "ingest",
-        "step": one.source.name,
-        "file_sha256": one.original.file.sha256,
-        "source_file": one.original.file.path,
-    }
-    columns = [
-        pa.repeat(pa.scalar(fixed[field.name], pa.string()), rejects.num_rows)
-        if field.name in fixed
-        else rejects.column(field.name).cast(field.type)
-        for field in ops.REJECTS
-    ]
-    return pa.table(columns, schema=ops.REJECTS)
 
 
 def _refuse_broken(run: Run, readings: list[_Loaded]) -> None:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from cradle import names
 from cradle.catalog import Lake, read, resolve, write_once
 from cradle.digest import step_key
+from cradle.errors import CradleError, of_a_server
 
 
 def loaded_keys(lake: Lake, table: str) -> set[str]:
@@ -55,3 +56,14 @@ def iceberg_sink(lake: Lake) -> Any:
         write_once(lake, name, new_rows, step_key=step_key("load", originals=keys), mode="append")
 
     return sink()
+
+
+def meant_by(error: Exception) -> BaseException:
+    """Return what a step of dlt really failed with: dlt wraps it, several layers deep."""
+    found: BaseException = error
+    below: BaseException | None = error
+    while below is not None:
+        if isinstance(below, CradleError) or of_a_server(below):
+            return below
+        found, below = below, below.__cause__ or below.__context__ or getattr(below, "exception", None)
+    return found

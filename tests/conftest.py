@@ -29,9 +29,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Over servers, run the tests whose result may depend on them: those marked `behaviour` or `services`."""
     backend = config.getoption("--backend")
-    keep = {"embedded": lambda item: not item.get_closest_marker("services")}.get(
-        backend, lambda item: item.get_closest_marker("behaviour") or item.get_closest_marker(backend)
-    )
+    wanted = {"s3": ("behaviour", "servers"), "services": ("behaviour", "servers", "services")}.get(backend, ())
+
+    def keep(item: pytest.Item) -> bool:
+        if not wanted:
+            return not any(item.get_closest_marker(name) for name in ("servers", "services"))
+        return any(item.get_closest_marker(name) for name in wanted)
+
     dropped = [item for item in items if not keep(item)]
     config.hook.pytest_deselected(items=dropped)
     items[:] = [item for item in items if keep(item)]

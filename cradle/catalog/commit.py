@@ -80,8 +80,7 @@ def write_once(
         rows = data() if callable(data) else data
         if rows is None:
             return Written(_head(lake, table, branch), written=False)
-        if base and time.monotonic() - began > KEYS_AGE:
-            base.io = need(lake, table).io  # the keys to the files may have run out meanwhile; the base stays
+        _renew_keys(lake, table, base, began)
         point(f"commit.{table}.looked")
         pin = _try(lake, table, base, rows, step_key, branch, mode, summary or {})
         if pin is not None:
@@ -90,6 +89,12 @@ def write_once(
         f"{table} of customer {lake.customer}: other writers won {ATTEMPTS} times. "
         f"See what runs with `cradle status {lake.customer}`, then run the same command again."
     )
+
+
+def _renew_keys(lake: Lake, table: str, base: Table | None, began: float) -> None:
+    """Take fresh keys to the files when computing took long; what the commit is based on stays."""
+    if base and time.monotonic() - began > KEYS_AGE:
+        base.io = need(lake, table).io
 
 
 def _head(lake: Lake, table: str, branch: str) -> Pin:

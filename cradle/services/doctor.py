@@ -29,6 +29,7 @@ from cradle.config import Settings
 from cradle.secrets import ANY, OPERATOR, has_secret, read_secret
 from cradle.services import s3
 from cradle.services.polaris import token
+from cradle.store import client
 
 SECONDS = 10
 SKEW = 60  # seconds; S3 refuses signatures that are 15 minutes off, tokens of an hour tolerate less
@@ -134,7 +135,7 @@ def _buckets(settings: Settings) -> str:
 
 def _objects(settings: Settings, customer: str) -> str:
     """Write, read, list, write in parts and delete in the customer's files bucket, with the pipeline's keys."""
-    store = s3.client(settings, "s3", read_secret(settings, customer, ANY, "files"))
+    store = client(settings, "s3", read_secret(settings, customer, ANY, "files"))
     bucket, key = names.bucket(customer, "files"), f".doctor/{uuid.uuid4().hex}"
     try:
         store.put_object(Bucket=bucket, Key=key, Body=b"cradle")

@@ -21,6 +21,7 @@ from cradle.secrets import ANY, forget_secrets, has_secret
 from cradle.services import s3
 from cradle.services.polaris import Management
 from cradle.services.roles import catalog_roles, principal
+from cradle.store import code
 
 
 def tombstone_path(settings: Settings, customer: str) -> Path:
@@ -121,7 +122,7 @@ def _delete(store: Any, bucket: str, key: str, version: str | None) -> None:
     try:
         store.delete_object(Bucket=bucket, Key=key, BypassGovernanceRetention=True, **which)
     except ClientError as error:
-        if s3.code(error) != "NoSuchKey":
+        if code(error) != "NoSuchKey":
             raise
 
 

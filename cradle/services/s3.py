@@ -13,13 +13,12 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from cradle import names
 from cradle.config import Settings
 from cradle.secrets import ANY, OPERATOR, read_secret
+from cradle.store import client, code
 
 RETENTION_DAYS: Final = 30
 _READ: Final = ("s3:GetObject", "s3:ListBucket")
@@ -30,23 +29,6 @@ IDENTITIES: Final[dict[str, dict[names.Bucket, tuple[str, ...]]]] = {
     "inbox": {"inbox": _WRITE},
 }
 STATIC: Final[dict[str, dict[names.Bucket, tuple[str, ...]]]] = {"lake": {"lake": _ALL}}
-
-
-def client(settings: Settings, service: str, keys: dict[str, str]) -> Any:
-    """Return a boto3 client of the store with one identity's keys."""
-    return boto3.client(
-        service,
-        endpoint_url=settings.s3_endpoint,
-        region_name=settings.s3_region,
-        aws_access_key_id=keys["access_key"],
-        aws_secret_access_key=keys["secret_key"],
-        config=Config(
-            s3={"addressing_style": "path"},
-            retries={"max_attempts": 6, "mode": "standard"},
-            connect_timeout=10,
-            read_timeout=60,
-        ),
-    )
 
 
 def operator(settings: Settings, service: str = "s3") -> Any:
@@ -140,8 +122,3 @@ def end_other_keys(iam: Any, user: str, keep: str) -> None:
     for one in iam.list_access_keys(UserName=user)["AccessKeyMetadata"]:
         if one["AccessKeyId"] != keep:
             iam.delete_access_key(UserName=user, AccessKeyId=one["AccessKeyId"])
-
-
-def code(error: ClientError) -> str:
-    """Return S3's code of an error."""
-    return str(error.response.get("Error", {}).get("Code", ""))

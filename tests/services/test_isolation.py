@@ -16,6 +16,7 @@ from cradle.catalog.rest import TransactionCatalog
 from cradle.config import Settings
 from cradle.secrets import ANY, read_secret, secret_path
 from cradle.services import s3
+from cradle.store import client
 from tests.services.test_roles import ROWS, allowed
 
 pytestmark = pytest.mark.services
@@ -35,7 +36,7 @@ def refused(call: Callable[[], Any]) -> bool:
 
 
 def store_of(settings: Settings, customer: str, name: str) -> Any:
-    return s3.client(settings, "s3", read_secret(settings, customer, ANY, name))
+    return client(settings, "s3", read_secret(settings, customer, ANY, name))
 
 
 def as_other(settings: Settings, login_of: str, catalog: str) -> Any:
