@@ -11,7 +11,7 @@ FACTORY_IMAGE ?=
 BUILD_OPTIONS ?=
 COMPOSE := docker compose --file docker/compose.yaml
 
-.PHONY: help setup demo image up down ui test test-unit test-long lint lock docs
+.PHONY: help setup demo image up down ui test test-unit test-s3 test-services test-long lint lock docs
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -57,6 +57,12 @@ test: $(STAMP) lint test-unit ## Check the code and run all tests but the long o
 
 test-unit: $(STAMP) ## Run the unit tests
 	$(BIN)/python -m pytest -q tests/unit
+
+test-s3: $(STAMP) ## Run the behaviour tests over PostgreSQL and an S3 server
+	$(BIN)/python -m pytest -q --backend s3 tests
+
+test-services: $(STAMP) ## Run them over SeaweedFS, Polaris and PostgreSQL, and the tests of roles, isolation and faults
+	$(BIN)/python -m pytest -q --backend services tests
 
 test-long: $(STAMP) ## Run the long tests: whole nights killed and backfilled
 	$(BIN)/python -m pytest -q -m long
