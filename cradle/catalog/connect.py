@@ -17,7 +17,7 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.sql import SqlCatalog
 
 from cradle import names
-from cradle.catalog.rest import S3_ENDPOINT, TransactionCatalog
+from cradle.catalog.rest import S3_ENDPOINT, PatientAuth, TransactionCatalog
 from cradle.config import Settings
 from cradle.secrets import ANY, OPERATOR, has_secret, read_secret
 
@@ -98,7 +98,8 @@ def _polaris(settings: Settings, customer: str, role: Role) -> Catalog:
             "token_url": settings.catalog_url.rstrip("/") + TOKEN_PATH,
             "scope": "PRINCIPAL_ROLE:ALL",
         }
-        properties |= {"auth": {"type": "oauth2", "oauth2": oauth2}}
+        impl = f"{PatientAuth.__module__}.{PatientAuth.__name__}"
+        properties |= {"auth": {"type": "custom", "impl": impl, "custom": oauth2}}
     return TransactionCatalog(customer, **{**properties, S3_ENDPOINT: settings.s3_endpoint})  # type: ignore[arg-type]
 
 

@@ -8,15 +8,18 @@ not on this one. Source: Iceberg REST specification, `POST /v1/{prefix}/transact
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 from pyiceberg.catalog.rest import RestCatalog
+from pyiceberg.catalog.rest.auth import OAuth2AuthManager, OAuth2TokenProvider
 from pyiceberg.catalog.rest.response import _handle_non_200_response
 from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
 from pyiceberg.io import FileIO
 from pyiceberg.table import CommitTableRequest, CommitTableResponse, Namespace, Table, TableIdentifier
 from pyiceberg.table.update import TableRequirement, TableUpdate
 from pyiceberg.typedef import EMPTY_DICT, Properties
+from requests import ConnectionError as RequestsConnectionError
 from requests import HTTPError, Session
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
@@ -25,6 +28,7 @@ from cradle.points import point
 
 S3_ENDPOINT = "cradle.s3-endpoint"
 CLIENT_ERROR, SERVER_ERROR, CONFLICT = 400, 500, 409
+PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)  # seconds between tries to get a token
 SECONDS = (10, 120)  # to connect, to answer
 # Reads only: after a restart of its database the server answers 500 or 503 for a while. A commit is never sent twice.
 RETRIES = Retry(
@@ -42,6 +46,28 @@ class _Adapter(HTTPAdapter):
     def send(self, request: Any, **options: Any) -> Any:  # type: ignore[override]
         options["timeout"] = options.get("timeout") or SECONDS
         return super().send(request, **options)
+
+
+class PatientAuth(OAuth2AuthManager):
+    """OAuth2 as RFC 6749 has it, with patience: after a restart of its database Polaris answers 500 for a while."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.token_provider = _PatientProvider(**options)
+
+
+class _PatientProvider(OAuth2TokenProvider):
+    def _refresh_token(self) -> None:
+        for pause in PAUSES:
+            try:
+                return super()._refresh_token()
+            except HTTPError as error:
+                if error.response is None or error.response.status_code < SERVER_ERROR:
+                    raise
+            except RequestsConnectionError:
+                pass  # it starts up
+            time.sleep(pause)
+        return super()._refresh_token()
 
 
 class TransactionCatalog(RestCatalog):

@@ -11,8 +11,10 @@ from typing import Any
 import requests
 from apache_polaris.sdk.management import ApiClient, Configuration, PolarisDefaultApi, models
 from apache_polaris.sdk.management.exceptions import ApiException
+from requests.adapters import HTTPAdapter
 
 from cradle import names
+from cradle.catalog.rest import RETRIES
 from cradle.config import Settings
 from cradle.errors import Unavailable
 from cradle.secrets import ANY, OPERATOR, read_secret
@@ -34,7 +36,11 @@ def token(settings: Settings, login: dict[str, str]) -> str:
     data = {"grant_type": "client_credentials", "scope": "PRINCIPAL_ROLE:ALL"}
     data |= {"client_id": login["client_id"], "client_secret": login["client_secret"]}
     try:
-        answer = requests.post(url, data=data, timeout=SECONDS)
+        with requests.Session() as session:
+            # Asking for a token changes nothing, so it may be asked again.
+            for scheme in ("http://", "https://"):
+                session.mount(scheme, HTTPAdapter(max_retries=RETRIES.new(allowed_methods=("POST",))))
+            answer = session.post(url, data=data, timeout=SECONDS)
         answer.raise_for_status()
     except requests.RequestException as error:
         raise Unavailable(f"Polaris at {settings.catalog_url} gives no token: {error}. Run `cradle doctor`.") from error
@@ -47,9 +53,11 @@ class Management:
     def __init__(self, settings: Settings) -> None:
         assert settings.catalog_url is not None
         self.settings = settings
-        host = settings.catalog_url.rstrip("/").removesuffix("/api/catalog") + "/api/management/v1"
-        access = token(settings, read_secret(settings, OPERATOR, ANY, "polaris"))
-        self.api = PolarisDefaultApi(ApiClient(Configuration(host=host, access_token=access)))
+        self.host = settings.catalog_url.rstrip("/").removesuffix("/api/catalog") + "/api/management/v1"
+        self.api = self._api(token(settings, read_secret(settings, OPERATOR, ANY, "polaris")))
+
+    def _api(self, access: str) -> Any:
+        return PolarisDefaultApi(ApiClient(Configuration(host=self.host, access_token=access)))
 
     def catalog(self, customer: str) -> Any | None:
         """Return a customer's catalog, None when there is none."""
@@ -112,11 +120,13 @@ class Management:
         )
         return _login(made)
 
-    def renew_principal(self, name: str, *, end_old: bool) -> dict[str, str]:
-        """Give a principal a new secret; the old one stays valid beside it unless `end_old`."""
-        if end_old:
-            return _login(self.api.reset_credentials(name, models.ResetPrincipalRequest()))
-        return _login(self.api.rotate_credentials(name))
+    def reset_principal(self, name: str) -> dict[str, str]:
+        """Give a principal a new secret and end the old one."""
+        return _login(self.api.reset_credentials(name, models.ResetPrincipalRequest()))
+
+    def rotate_principal(self, name: str, login: dict[str, str]) -> dict[str, str]:
+        """Give a principal a new secret; the old one stays valid beside it. Only the principal itself may do so."""
+        return _login(self._api(token(self.settings, login)).rotate_credentials(name))
 
     def ensure_role(self, customer: str, role: str, principal: str) -> bool:
         """Tie principal → principal role → catalog role; return whether anything was new."""

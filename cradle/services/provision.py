@@ -121,7 +121,7 @@ def _principal(settings: Settings, polaris: Management, customer: str, role: str
     name, environment, secret = principal(customer, role), *_secret_of(role)
 
     def make() -> None:
-        login = polaris.renew_principal(name, end_old=True) if polaris.has_principal(name) else None
+        login = polaris.reset_principal(name) if polaris.has_principal(name) else None
         write_secret(settings, customer, environment, secret, login or polaris.create_principal(name))
         polaris.ensure_role(customer, role, name)
 
@@ -190,7 +190,9 @@ def rotate(settings: Settings, customer: str, *, end_old: bool = False) -> list[
         for role in catalog_roles():
             name = principal(customer, role)
             environment, secret = _secret_of(role)
-            write_secret(settings, customer, environment, secret, polaris.renew_principal(name, end_old=end_old))
+            held = read_secret(settings, customer, environment, secret)
+            login = polaris.reset_principal(name) if end_old else polaris.rotate_principal(name, held)
+            write_secret(settings, customer, environment, secret, login)
             changed.append(f"secret of {name}")
     return changed
 
