@@ -56,7 +56,8 @@ class Home:
         return subprocess.Popen(**self._process(arguments))
 
     def _process(self, arguments: tuple[str, ...]) -> dict[str, Any]:
-        own = {"HOME": str(self.settings.home), "CRADLE_HOME": str(self.settings.home)}
+        home = str(self.settings.home)
+        own = {"HOME": home, "CRADLE_HOME": home, "CRADLE_ENVIRONMENT": self.settings.environment}
         return {
             "args": [sys.executable, "-u", "-c", "from cradle.cli import run; run()", *arguments],
             "env": {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), **own},
