@@ -12,7 +12,7 @@ import typer
 from cradle.cli import customers, state, tables, verbs
 from cradle.cli.output import fail
 from cradle.config import quieten
-from cradle.errors import EXIT_CODES, CradleError
+from cradle.errors import EXIT_CODES, CradleError, Unavailable, of_a_server
 
 EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + "."
 
@@ -37,5 +37,14 @@ def run() -> None:
     try:
         app()
     except CradleError as error:
-        fail(error, as_json="--json" in sys.argv)
-        sys.exit(error.exit_code)
+        _end(error)
+    except Exception as error:
+        if not of_a_server(error):
+            raise
+        said = f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
+        _end(Unavailable(f"{said}. Run `cradle doctor` to see which server is meant, then the same command again."))
+
+
+def _end(error: CradleError) -> None:
+    fail(error, as_json="--json" in sys.argv)
+    sys.exit(error.exit_code)

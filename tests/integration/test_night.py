@@ -163,3 +163,14 @@ def test_two_lakes_with_the_same_inputs_have_equal_layers_and_one_content_digest
     assert two is not None
     assert (one.content_digest, one.release_id) == (two.content_digest, two.release_id)
     assert contents(open_lake(demo, "demo")) == contents(open_lake(settings, "demo"))
+
+
+def test_a_catalogue_of_another_customer_is_equal_over_every_backend(settings: Settings, tmp_path: Path) -> None:
+    embedded = Settings(home=tmp_path / "embedded", customers=settings.customers)
+    for found in (embedded, settings):
+        generate("lightnet", found.inbox("lightnet"), rows=60)
+        night(found, "lightnet")
+    one, two = (releases.find(open_lake(found, "lightnet")) for found in (embedded, settings))
+    assert (one.content_digest, one.release_id) == (two.content_digest, two.release_id)
+    assert contents(open_lake(embedded, "lightnet")) == contents(open_lake(settings, "lightnet"))
+    assert layers(embedded, "lightnet") == layers(settings, "lightnet")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
-from cradle.config import Settings
+from cradle.config import PROJECT, Settings
 from cradle.secrets import ANY, OPERATOR, read_secret, write_secret
 from cradle.services.doctor import Check, preflight
 from cradle.services.polaris import Management
@@ -53,6 +56,20 @@ def test_a_server_that_is_down_is_named(two: Settings, stack: Stack, server: str
         stack.servers[server].start()
     assert (failure.check, failure.run) == (hop, "make up")
     assert failure.cause
+
+
+def test_a_command_that_meets_a_lost_server_ends_with_the_preflight(two: Settings, stack: Stack) -> None:
+    environment = {f"CRADLE_{name.upper()}": str(value) for name, value in two.model_dump().items() if value}
+    environment |= {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT)}
+    command = [sys.executable, "-c", "from cradle.cli import run; run()", "history", "demo"]
+    stack.polaris.kill()
+    try:
+        done = subprocess.run(command, env=environment, cwd=PROJECT, capture_output=True, text=True, check=False)
+    finally:
+        stack.polaris.start()
+    assert done.returncode == 9, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Run `cradle doctor`" in " ".join(done.stderr.split())
 
 
 def test_a_name_that_does_not_resolve_is_named(two: Settings) -> None:
