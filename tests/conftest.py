@@ -47,7 +47,7 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
     backend = request.config.getoption("--backend")
     lacking = missing(backend)
     if lacking:
-        pytest.skip(f"{NO_SERVERS}: {lacking}")
+        pytest.skip(f"{NO_SERVERS}: {lacking}" if backend == "services" else lacking)
     # Not below pytest's own folder: that is closed to PostgreSQL's user whenever pytest starts.
     with tempfile.TemporaryDirectory(prefix="cradle-stack-", ignore_cleanup_errors=True) as folder:
         made = Stack(backend, Path(folder))

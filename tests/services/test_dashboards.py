@@ -32,9 +32,7 @@ def ask(settings: Settings, secrets: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_sidebar_knows_the_releases_of_prod_as_the_analyst_and_as_nobody_else(
-    two: Settings, tmp_path: Path
-) -> None:
+def test_the_sidebar_reads_prod_as_the_analyst_and_as_nobody_else(two: Settings, tmp_path: Path) -> None:
     prod = two.model_copy(update={"environment": "prod_analytics"})
     generate("demo", prod.inbox("demo"), rows=50)
     night(prod, "demo")

@@ -119,7 +119,7 @@ def test_every_role_may_do_what_is_promised_and_nothing_else(filled: Settings, r
     seen = {role: observe(filled, role) for role in ROLES}
     for role, (environment, layer) in itertools.product(ROLES, seen["admin"]):
         assert seen[role][environment, layer] == expected(role, environment, layer), (role, environment, layer)
-    if request.config.getoption("--write-proven"):
+    if request.config.getoption("--write-proven", default=False):
         PAGE.write_text(page(seen), encoding="utf-8")
     assert PAGE.read_text(encoding="utf-8") == page(seen), "run with --write-proven"
 
