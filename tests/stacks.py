@@ -127,7 +127,7 @@ class Stack:
 
         def connect(settings: Settings, customer: str, role: Any = "pipeline") -> Any:
             with PROVISIONING:
-                if customer not in opened:
+                if settings.catalog != "embedded" and customer not in opened:
                     opened.append(customer)
                     self.provision(settings, customer)
             return plain(settings, customer, role)
