@@ -87,7 +87,7 @@ class PromotionDiffers(CradleError):
     exit_code = 8
 
 
-SERVERS: Final = ("botocore", "psycopg", "pyiceberg", "requests", "sqlalchemy", "urllib3")
+SERVERS: Final = ("apache_polaris", "botocore", "psycopg", "pyiceberg", "requests", "sqlalchemy", "urllib3")
 
 
 def of_a_server(error: BaseException) -> bool:
