@@ -11,7 +11,7 @@ FACTORY_IMAGE ?=
 BUILD_OPTIONS ?=
 COMPOSE := docker compose --file docker/compose.yaml
 
-.PHONY: help setup demo image up down ui test test-unit test-s3 test-services test-long lint lock docs
+.PHONY: help setup demo image up down ui test test-unit test-s3 test-services test-faults test-long lint lock docs
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -61,8 +61,11 @@ test-unit: $(STAMP) ## Run the unit tests
 test-s3: $(STAMP) ## Run the behaviour tests over PostgreSQL and an S3 server
 	$(BIN)/python -m pytest -q --backend s3 tests
 
-test-services: $(STAMP) ## Run them over SeaweedFS, Polaris and PostgreSQL, and the tests of roles, isolation and faults
-	$(BIN)/python -m pytest -q --backend services tests
+test-services: $(STAMP) ## Run them over SeaweedFS, Polaris and PostgreSQL, and the tests of roles and isolation
+	$(BIN)/python -m pytest -q --backend services -m "not faults" tests
+
+test-faults: $(STAMP) ## Kill those servers in the middle of nights, lose their answers, end their keys, fill their disk
+	$(BIN)/python -m pytest -q --backend services -m faults tests
 
 test-long: $(STAMP) ## Run the long tests: whole nights killed and backfilled
 	$(BIN)/python -m pytest -q -m long

@@ -26,7 +26,7 @@ from tests.proxy import Proxy
 from tests.servers import Server
 from tests.stacks import Stack
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.services, pytest.mark.faults, pytest.mark.timeout(900)]
 ROWS = 60
 DOWN_SECONDS = 3.0
 
