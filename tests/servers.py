@@ -306,6 +306,7 @@ class Polaris(Server):
     """Apache Polaris over PostgreSQL, with vending from SeaweedFS' STS."""
 
     postgres_port: int = 0
+    jdbc_options: str = ""
     postgres: Postgres | None = None
     weed: Weed | None = None
     management_port: int = field(default_factory=free_port)
@@ -349,7 +350,7 @@ class Polaris(Server):
         template = Path(__file__).parent.parent / "docker" / "polaris" / "application.properties"
         (self.folder / "config").mkdir(exist_ok=True)
         shutil.copyfile(template, self.folder / "config" / "application.properties")
-        database = f"jdbc:postgresql://127.0.0.1:{self.postgres_port or self.postgres.port}/polaris"
+        database = f"jdbc:postgresql://127.0.0.1:{self.postgres_port or self.postgres.port}/polaris{self.jdbc_options}"
         values = {
             "quarkus.http.host": "127.0.0.1",
             "quarkus.http.port": self.port,
