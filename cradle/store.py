@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import os
 import uuid
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,8 @@ MISSING = ("NoSuchKey", "404", "NotFound")
 
 def client(settings: Settings, service: str, keys: dict[str, str]) -> Any:
     """Return a boto3 client of the store with one identity's keys; addresses are by path, calls are retried."""
-    return boto3.client(
+    # A session of its own: boto3's shared one must not make clients in several threads at once.
+    return boto3.session.Session().client(
         service,
         endpoint_url=settings.s3_endpoint,
         region_name=settings.s3_region,
@@ -76,19 +76,15 @@ def _fetch(store: Any, bucket: str, one: dict[str, Any], inbox: Path) -> bool:
     target = inbox / one["Key"]
     if not target.resolve().is_relative_to(inbox.resolve()):
         raise InputError(f"{one['Key']!r} in {bucket} would lead out of the inbox. Rename the object, then run again.")
-    changed = one["LastModified"].astimezone(UTC).timestamp()
+    changed = one["LastModified"].timestamp()
     if target.is_file() and (target.stat().st_size, target.stat().st_mtime) == (one["Size"], changed):
         return False
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{uuid.uuid4().hex}.part")
     store.download_file(bucket, one["Key"], str(temporary))
-    _set_time(temporary, one["LastModified"])
+    os.utime(temporary, (changed, changed))
     temporary.replace(target)
     return True
-
-
-def _set_time(path: Path, moment: datetime) -> None:
-    os.utime(path, (moment.timestamp(), moment.timestamp()))
 
 
 def share_original(settings: Settings, customer: str, sha256: str, path: Path) -> bool:

@@ -68,9 +68,7 @@ def _embedded(settings: Settings, customer: str) -> Catalog:
 
 
 def _postgres(settings: Settings, customer: str) -> Catalog:
-    login = read_secret(settings, OPERATOR, ANY, "database")
-    assert settings.database is not None
-    uri = settings.database.replace("postgresql://", f"postgresql+psycopg://{login['user']}:{login['password']}@", 1)
+    uri = database_uri(settings).replace("postgresql://", "postgresql+psycopg://", 1)
     with advisory_lock(settings, f"opening {customer}"):
         catalog = SqlCatalog(
             customer,

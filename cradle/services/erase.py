@@ -99,7 +99,7 @@ def _buckets(settings: Settings, customer: str) -> int:
     for name in s3.IDENTITIES | s3.STATIC:
         user = principal(customer, name)
         if s3.user_exists(iam, user):
-            s3.end_other_keys(iam, user, keep="")
+            s3.end_other_keys(iam, user, keep=set())
             if s3.user_policy(iam, user):
                 iam.delete_user_policy(UserName=user, PolicyName="cradle")
             iam.delete_user(UserName=user)

@@ -14,6 +14,7 @@ from apache_polaris.sdk.management.exceptions import ApiException
 from requests.adapters import HTTPAdapter
 
 from cradle import names
+from cradle.catalog.connect import TOKEN_PATH
 from cradle.catalog.rest import RETRIES
 from cradle.config import Settings
 from cradle.errors import Unavailable
@@ -32,7 +33,7 @@ def token(settings: Settings, login: dict[str, str]) -> str:
         Unavailable: Polaris does not answer, or refuses the secret.
     """
     assert settings.catalog_url is not None
-    url = settings.catalog_url.rstrip("/") + "/v1/oauth/tokens"
+    url = settings.catalog_url.rstrip("/") + TOKEN_PATH
     data = {"grant_type": "client_credentials", "scope": "PRINCIPAL_ROLE:ALL"}
     data |= {"client_id": login["client_id"], "client_secret": login["client_secret"]}
     try:

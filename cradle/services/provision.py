@@ -98,7 +98,7 @@ def _put_policy(iam: Any, user: str, wanted: dict[str, Any]) -> None:
 def _renew_keys(settings: Settings, customer: str, iam: Any, user: str, name: str) -> None:
     keys = s3.new_keys(iam, user)
     write_secret(settings, customer, ANY, name, keys)
-    s3.end_other_keys(iam, user, keep=keys["access_key"])
+    s3.end_other_keys(iam, user, keep={keys["access_key"]})
 
 
 def _catalog(settings: Settings, customer: str) -> Iterator[Step]:
@@ -180,10 +180,7 @@ def rotate(settings: Settings, customer: str, *, end_old: bool = False) -> list[
         before = read_secret(settings, customer, ANY, name)["access_key"]
         keys = s3.new_keys(iam, user)
         write_secret(settings, customer, ANY, name, keys)
-        for old in iam.list_access_keys(UserName=user)["AccessKeyMetadata"]:
-            stays = {keys["access_key"]} | (set() if end_old else {before})
-            if old["AccessKeyId"] not in stays:
-                iam.delete_access_key(UserName=user, AccessKeyId=old["AccessKeyId"])
+        s3.end_other_keys(iam, user, keep={keys["access_key"]} | (set() if end_old else {before}))
         changed.append(f"keys of {user}")
     if settings.catalog == "polaris":
         polaris = Management(settings)

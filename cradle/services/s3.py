@@ -117,8 +117,8 @@ def new_keys(iam: Any, user: str) -> dict[str, str]:
     return {"access_key": made["AccessKeyId"], "secret_key": made["SecretAccessKey"]}
 
 
-def end_other_keys(iam: Any, user: str, keep: str) -> None:
-    """Delete all pairs of keys of an identity but one."""
+def end_other_keys(iam: Any, user: str, keep: set[str]) -> None:
+    """Delete all pairs of keys of an identity but those named."""
     for one in iam.list_access_keys(UserName=user)["AccessKeyMetadata"]:
-        if one["AccessKeyId"] != keep:
+        if one["AccessKeyId"] not in keep:
             iam.delete_access_key(UserName=user, AccessKeyId=one["AccessKeyId"])
