@@ -14,10 +14,10 @@ from fastapi.responses import JSONResponse
 from cradle import __version__
 from cradle.errors import CradleError
 from cradle.serve import schemas
+from cradle.serve.state import VECTORS, add_state
 from cradle.serve.store import Store, UnknownTable
 
 HEADER = "X-Cradle-Release"
-VECTORS = "embeddings.lance"  # how the earlier API called the vector set
 NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": schemas.Problem}}
 PAGING = {"limit", "offset"}
 
@@ -58,7 +58,7 @@ def create_app(root: Path, threads: int = 2) -> Any:
         description=f"Tables, products and search of release `{store.manifest.release_id[:12]}`. Read-only.",
     )
     _add_errors(app)
-    _add_state(app, store)
+    add_state(app, store)
     _add_tables(app, store)
     _add_search(app, store)
     _add_legacy(app, store)
@@ -74,39 +74,6 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(CradleError)
     async def unavailable(_: Request, error: CradleError) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, status_code=503)
-
-
-def _add_state(app: FastAPI, store: Store) -> None:
-    manifest = store.manifest
-    bare = [name.split(".", 1)[1] for name in manifest.tables]
-    datasets = [VECTORS] if manifest.vectors else []
-
-    @app.get("/health", tags=["state"], summary="Whether the service answers, and what it can do")
-    def health() -> schemas.Health:
-        searching = store.can_search or manifest.vectors is None
-        return schemas.Health(
-            status="healthy" if searching else "degraded",
-            release=manifest.release_id,
-            capabilities={"tables": True, "search": store.can_search},
-            problem=None if searching else store.search_problem,
-            delta_tables=bare,
-            lance_datasets=datasets,
-        )
-
-    @app.get("/stats", tags=["state"], summary="Numbers of the release")
-    def stats() -> schemas.Stats:
-        return schemas.Stats(
-            delta_tables=len(manifest.tables),
-            lance_datasets=len(datasets),
-            total_size_mb=round(store.bytes() / 1_000_000, 2),
-            customer=manifest.customer,
-            release=manifest.release_id,
-            logical_date=manifest.logical_date.isoformat(),
-            rows={name: entry.rows for name, entry in manifest.tables.items()},
-            vectors=manifest.vectors.count if manifest.vectors else 0,
-            dimension=manifest.vectors.dimension if manifest.vectors else None,
-            model=manifest.encoder.model if manifest.encoder else None,
-        )
 
 
 def _add_tables(app: FastAPI, store: Store) -> None:
