@@ -13,9 +13,11 @@ from pathlib import Path
 
 from cradle.config import Settings
 from cradle.errors import ConfigError
+from cradle.tags import new_secret_tag
 
 OPERATOR = "_operator"  # no customer can have this name: theirs begin with a letter
 ANY = "any"  # for what belongs to no single environment
+TAG = "tag"
 
 
 def secret_path(settings: Settings, owner: str, environment: str, name: str) -> Path:
@@ -49,13 +51,16 @@ def read_secret(settings: Settings, owner: str, environment: str, name: str) -> 
 
 
 def write_secret(settings: Settings, owner: str, environment: str, name: str, content: Mapping[str, str]) -> None:
-    """Keep a secret, whole or not at all; only this user may read it."""
+    """Keep a secret, whole or not at all; only this user may read it.
+
+    It carries a tag of its owner from its first day, by which a leak of the file is found.
+    """
     path = secret_path(settings, owner, environment, name)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     temporary = path.with_name(f".{name}-{uuid.uuid4().hex}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
-        json.dump(dict(content), handle)
+        json.dump({TAG: new_secret_tag(owner), **content}, handle)
         handle.flush()
         os.fsync(handle.fileno())
     temporary.replace(path)

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from cradle import names
 from cradle.config import Settings, environment_of_branch, git_branch, load_settings
 from cradle.errors import ConfigError, MissingStep, Unavailable, of_a_server
-from cradle.secrets import ANY, has_secret, read_secret, secret_path, write_secret
+from cradle.secrets import ANY, TAG, has_secret, read_secret, secret_path, write_secret
 from cradle.services import s3
 from cradle.services.roles import catalog_roles
+from cradle.tags import find_tags
 
 customers = st.from_regex(r"[a-z][a-z0-9_]{0,40}", fullmatch=True)
 kinds = st.sampled_from(names.BUCKETS)
@@ -88,7 +89,11 @@ def test_a_secret_is_for_its_owner_only(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert has_secret(settings, "demo", ANY, "files")
-    assert read_secret(settings, "demo", ANY, "files") == {"access_key": "a", "secret_key": "b"}
+    held = read_secret(settings, "demo", ANY, "files")
+    assert {**held, TAG: ""} == {"access_key": "a", "secret_key": "b", TAG: ""}
+    assert [(tag.kind, tag.customer) for tag in find_tags(path.read_bytes())] == [("secret", "demo")]
+    write_secret(settings, "demo", ANY, "copy", held)
+    assert read_secret(settings, "demo", ANY, "copy") == held
     path.chmod(0o640)
     with pytest.raises(ConfigError, match="chmod 600"):
         read_secret(settings, "demo", ANY, "files")
