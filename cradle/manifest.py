@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cradle.errors import VerifyFailed
 from cradle.installation import GoldenQuestion
@@ -52,9 +52,9 @@ class TableEntry(_Model):
 
 
 class VectorsEntry(_Model):
-    """The flat index; row i of it is row i of `chunks`."""
+    """The flat index, in parts; row i of all parts together is row i of `chunks`."""
 
-    index: str
+    parts: tuple[str, ...]
     chunks: str
     count: int
     dimension: int
@@ -79,7 +79,7 @@ class EncoderEntry(_Model):
 class Manifest(_Model):
     """All that a release's image promises."""
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     customer: str
     environment: str
     release_id: str
@@ -89,6 +89,8 @@ class Manifest(_Model):
     params_hash: str
     code_version: str
     content_digest: str
+    base: str | None = Field(description="Digest of the base image; none: the image holds data alone.")
+    port_base: int = Field(description="API at + 2, dashboards at + 3.")
     tables: dict[str, TableEntry]
     vectors: VectorsEntry | None
     encoder: EncoderEntry | None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import streamlit as st
 
 from streamlit_apps.pages import catalogue, nights, sales
-from streamlit_apps.pinned import choose
+from streamlit_apps.released import choose
 
 st.set_page_config(page_title="Cradle", page_icon=":material/deployed_code:", layout="wide")
 page = st.navigation(

@@ -1,6 +1,6 @@
-"""Which customer and which release is looked at; every page reads the files of that one release's image.
+"""The release that is looked at; every page reads the files of that one release's image, and nothing else.
 
-Flow: ops.releases → verified image → unpacked files → Pinned
+Flow: Pinned → files of the image → DuckDB → page
 """
 
 from __future__ import annotations
@@ -12,12 +12,7 @@ from pathlib import Path
 import duckdb
 import streamlit as st
 
-from cradle.bake.unpack import images, root_of
-from cradle.catalog import open_lake
-from cradle.config import settings
-from cradle.customers import customer_names
 from cradle.manifest import Manifest, read_manifest
-from cradle.releases import releases
 
 KEPT_SECONDS = 60  # a new release shows after a minute at the latest
 AGES = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
@@ -50,16 +45,6 @@ class Pinned:
         return str(self.root / entry.file) if entry else None
 
 
-def choose() -> None:
-    """Put the choice of customer and release into the sidebar; pages read it through `pinned`."""
-    names = customer_names(settings().customers)
-    with st.sidebar:
-        customer = st.selectbox("Customer", names, key="customer") if names else None
-        known = verified(customer) if customer else []
-        release = st.selectbox("Release", known, format_func=lambda one: one.label, key=f"release of {customer}")
-    st.session_state["pinned"] = release
-
-
 def pinned(title: str) -> Pinned | None:
     """Write the page's title and the release with its age under it; without a release, say how to make one."""
     st.title(title)
@@ -79,26 +64,6 @@ def pinned(title: str) -> Pinned | None:
         f"made {age(release.created_at, datetime.now(UTC))} ago ({release.created_at:%Y-%m-%d %H:%M} UTC)"
     )
     return release
-
-
-@st.cache_data(ttl=KEPT_SECONDS, show_spinner="Looking for releases …")
-def verified(customer: str) -> list[Pinned]:
-    """Return the releases whose image was verified, newest first."""
-    found = settings()
-    if found.catalog == "embedded" and not (found.lake(customer) / "catalog.db").is_file():
-        return []
-    known = releases(open_lake(found, customer, "analyst"))
-    baked = images(found.images(customer) / "layout")
-    made = []
-    for one in known:
-        digest = baked.get(f"{customer}:{one.short_id}")
-        root = root_of(found, customer, digest) if digest else None
-        if root is not None and root.is_dir():
-            is_current = one.sequence == known[-1].sequence
-            made.append(
-                Pinned(customer, one.release_id, one.logical_date, one.sequence, one.created_at, is_current, root)
-            )
-    return made[::-1]
 
 
 def age(made: datetime, now: datetime) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterator
 from datetime import date, datetime
 from decimal import Decimal
@@ -11,18 +10,21 @@ from json.encoder import encode_basestring as quoted
 from pathlib import Path
 from typing import Any, Final
 
+import apsw
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-EXPORT_FORMAT: Final = f"2/{pa.__version__}"  # the writer's version decides bytes too
+EXPORT_FORMAT: Final = f"3/{pa.__version__}/{apsw.apsw_version()}"  # the writers' versions decide bytes too
 ROW_GROUP: Final = 4096  # rows that a look-up by key has to read
 PAGE_SIZE: Final = 4096
+KEY_BLOCK: Final = 32  # rows that a look-up by key decompresses
+KEY_LEVEL: Final = 6
 
 
-def write_parquet(path: Path, rows: pa.Table, key: tuple[str, ...]) -> None:
-    """Write rows sorted by their key, then by all other columns, with a checksum on every page."""
+def write_parquet(path: Path, rows: pa.Table, order: tuple[str, ...]) -> None:
+    """Write rows sorted by some columns, then by all others, with a checksum on every page."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    ordered = sorted_rows(rows, key).replace_schema_metadata(None)
+    ordered = sorted_rows(rows, order).replace_schema_metadata(None)
     plain = pa.schema([pa.field(one.name, one.type) for one in ordered.schema])
     pq.write_table(
         ordered.cast(plain),
@@ -45,16 +47,28 @@ def sorted_rows(rows: pa.Table, key: tuple[str, ...]) -> pa.Table:
 
 
 def write_key_index(path: Path, rows: pa.Table, key: tuple[str, ...]) -> None:
-    """Write an SQLite file: key → row as JSON; a key of several columns is a JSON list."""
+    """Write an SQLite file: key → block and place in it; a block is some rows as JSON lines, compressed with zstd.
+
+    SQLite comes with apsw and zstd with Arrow, so that the machine's own versions decide nothing. A key of several
+    columns is a JSON list.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
-    con = sqlite3.connect(path, isolation_level=None)
+    codec = pa.Codec("zstd", compression_level=KEY_LEVEL)
+    con = apsw.Connection(str(path))
     try:
         con.execute(f"pragma page_size = {PAGE_SIZE}")
         con.execute("pragma journal_mode = off")
-        con.execute("create table rows (key text primary key, row text not null) without rowid")
+        con.execute("create table rows (key text primary key, block integer, place integer) without rowid")
+        con.execute("create table blocks (block integer primary key, bytes integer, data blob)")
         con.execute("begin")
-        con.executemany("insert into rows values (?, ?)", sorted(keyed_rows(rows, key)))
+        known = sorted(keyed_rows(rows, key))
+        for block, at in enumerate(range(0, len(known), KEY_BLOCK)):
+            part = known[at : at + KEY_BLOCK]
+            data = "\n".join(row for _, row in part).encode()
+            packed = codec.compress(data, asbytes=True)
+            con.execute("insert into blocks values (?, ?, ?)", (block, len(data), packed))
+            con.executemany("insert into rows values (?, ?, ?)", ((one, block, i) for i, (one, _) in enumerate(part)))
         con.execute("commit")
         con.execute("vacuum")
     finally:

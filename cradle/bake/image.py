@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from cradle import releases
 from cradle.bake import oci
-from cradle.bake.layers import PREFIX, Layers
+from cradle.bake.base import base_layout
+from cradle.bake.layers import Layers
 from cradle.catalog import Lake, open_lake
 from cradle.catalog.epochs import epochs
 from cradle.config import Settings
+from cradle.customers import load_customer
 from cradle.log import get
 from cradle.manifest import FILE
 from cradle.outcomes import outcome
@@ -38,13 +41,14 @@ class BakedLayer(BaseModel):
 
 
 class BakeResult(BaseModel):
-    """An image; `reused` when nothing had to be made."""
+    """An image; `bytes_to_ship` are those of blobs that were not there before, `reused` when there are none."""
 
     model_config = ConfigDict(frozen=True)
 
     customer: str
     release_id: str
     digest: str
+    base: str | None
     bytes: int
     bytes_to_ship: int
     layers: tuple[BakedLayer, ...]
@@ -58,11 +62,15 @@ def bake(
     *,
     release_id: str | None = None,
     out: Path | None = None,
+    base: str | None = None,
+    port_base: int | None = None,
 ) -> BakeResult:
     """Bake the image of a release: the one named, else the newest of a date, else the current one.
 
     Args:
         out: another OCI layout to bake into; no event is recorded then.
+        base: digest of the base image to bake on; none: the newest one.
+        port_base: none: the customer's.
 
     Raises:
         MissingStep: there is no such release.
@@ -72,7 +80,8 @@ def bake(
         release = releases.find(lake, release_id=release_id, logical_date=logical_date)
         first = _first_with(lake, release)
         noted.inputs = {"release": release.release_id}
-        result = _bake(settings, lake, first, out or layout_of(settings, customer))
+        ports = port_base or load_customer(settings.customers, customer).operation.port_base
+        result = _bake(settings, lake, first, out or layout_of(settings, customer), ports, base_layout(settings, base))
         if out is None:
             layers = [layer.model_dump() for layer in result.layers]
             releases.record_image_event(lake, release.release_id, "baked", result.digest, result.bytes, layers)
@@ -92,39 +101,68 @@ def _first_with(lake: Lake, release: Release) -> Release:
     return min(same, key=lambda one: one.sequence)
 
 
-def _bake(settings: Settings, lake: Lake, release: Release, layout: Path) -> BakeResult:
+def _bake(
+    settings: Settings, lake: Lake, release: Release, layout: Path, port_base: int, base: Path | None
+) -> BakeResult:
     installation = next(one.installation for one in epochs(lake) if one.epoch == release.epoch)
     layout.mkdir(parents=True, exist_ok=True)
+    before = oci.digests(layout)
     work = Layers(settings, lake, release, installation, layout)
     made = [*work.table_layers(), *work.vector_layers()]
-    manifest = work.manifest()
+    base_digest = oci.image_of(base) if base else None
+    manifest = work.manifest(base_digest, port_base)
     made.append(work.layer("manifest", {"bytes": manifest}, lambda to: (to / FILE).write_bytes(manifest) and None))
-    layers = [layer for layer, _, _ in made]
-    title = f"{release.customer}:{release.short_id}"
-    labels = {
-        "org.opencontainers.image.title": release.customer,
-        "org.opencontainers.image.version": release.short_id,
-        "cradle.customer": release.customer,
-        "cradle.release": release.release_id,
-        "cradle.content-digest": release.content_digest,
-        "cradle.params-hash": release.params_hash,
-    }
     created = release.created_at.strftime("%Y-%m-%dT%H:%M:%SZ")
-    command = ["cradle", "serve", "--root", f"/{PREFIX}"]
     digest, size = oci.append_layers(
-        layout, settings.base_layout, layers, created=created, labels=labels, command=command
+        layout,
+        base,
+        [layer for layer, _, _ in made],
+        created=created,
+        labels=_labels(release, work, base_digest),
+        config=_config(port_base),
     )
-    oci.name_image(layout, digest, title)
-    baked = tuple(
-        BakedLayer(name=layer.name, digest=layer.digest, bytes=layer.size, reused=reused) for layer, reused, _ in made
-    )
-    fresh = sum(layer.bytes for layer in baked if not layer.reused)
+    oci.name_image(layout, digest, f"{release.customer}:{release.short_id}")
+    fresh = [entry for entry in oci.blobs_of(layout, digest) if entry["digest"] not in before]
     return BakeResult(
         customer=release.customer,
         release_id=release.release_id,
         digest=digest,
+        base=base_digest,
         bytes=size,
-        bytes_to_ship=fresh,
-        layers=baked,
+        bytes_to_ship=sum(entry["size"] for entry in fresh),
+        layers=tuple(
+            BakedLayer(name=layer.name, digest=layer.digest, bytes=layer.size, reused=reused)
+            for layer, reused, _ in made
+        ),
         reused=not fresh,
     )
+
+
+def _labels(release: Release, work: Layers, base: str | None) -> dict[str, str]:
+    """Return what `docker inspect` shows; the names are those of the OCI image specification, and our own."""
+    labels = {
+        "org.opencontainers.image.title": release.customer,
+        "org.opencontainers.image.version": release.short_id,
+        "org.opencontainers.image.created": release.created_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "org.opencontainers.image.revision": release.code_version,
+        "cradle.customer": release.customer,
+        "cradle.release": release.release_id,
+        "cradle.logical-date": release.logical_date.isoformat(),
+        "cradle.content-digest": release.content_digest,
+        "cradle.params-hash": release.params_hash,
+        "cradle.epoch": str(release.epoch),
+    }
+    if base:
+        labels["org.opencontainers.image.base.digest"] = base
+    if work.encoder:
+        labels |= {"cradle.model-key": work.encoder.model_key, "cradle.encoder-loss": f"{work.encoder.loss:.6f}"}
+    return labels
+
+
+def _config(port_base: int) -> dict[str, Any]:
+    return {
+        "User": "65532:65532",
+        "Cmd": ["serve"],
+        "WorkingDir": "/",
+        "ExposedPorts": {f"{port_base + above}/tcp": {} for above in (2, 3)},
+    }

@@ -8,12 +8,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import gzip
 import hashlib
 import json
 import os
 import shutil
-import tarfile
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,7 +23,7 @@ from cradle.points import point
 
 _TYPE: Final = "application/vnd.oci.image."
 MANIFEST_TYPE: Final = _TYPE + "manifest.v1+json"
-LAYER_TYPES: Final = {False: _TYPE + "layer.v1.tar", True: _TYPE + "layer.v1.tar+gzip"}
+DATA: Final = "cradle.layer"  # annotation of a layer that holds a release's data
 REF_NAME: Final = "org.opencontainers.image.ref.name"
 
 
@@ -40,26 +38,6 @@ class Layer:
     name: str
 
 
-class _Hashing:
-    """Passes bytes on and remembers their digest and count."""
-
-    def __init__(self, sink: IO[bytes] | gzip.GzipFile) -> None:
-        self.sink, self.hash, self.count = sink, hashlib.sha256(), 0
-
-    def write(self, data: bytes) -> int:
-        self.hash.update(data)
-        self.count += len(data)
-        self.sink.write(data)
-        return len(data)
-
-    def flush(self) -> None:
-        self.sink.flush()
-
-    @property
-    def digest(self) -> str:
-        return "sha256:" + self.hash.hexdigest()
-
-
 def canonical(content: Any) -> bytes:
     """Return JSON in the one form that is hashed."""
     return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
@@ -68,41 +46,6 @@ def canonical(content: Any) -> bytes:
 def blob_path(layout: Path, digest: str) -> Path:
     """Return where a blob lies, whether it exists or not."""
     return layout / "blobs" / "sha256" / digest.removeprefix("sha256:")
-
-
-def write_layer(layout: Path, folder: Path, prefix: str, name: str, *, compress: bool = False) -> Layer:
-    """Write a folder's files as one layer below `prefix`: sorted, owner 0, time 0."""
-    with _blob(layout) as sink:
-        outer = _Hashing(sink)
-        packed = gzip.GzipFile("", "wb", 6, outer, mtime=0) if compress else None  # type: ignore[call-overload]
-        inner = _Hashing(packed or outer)  # type: ignore[arg-type]
-        with tarfile.open(fileobj=inner, mode="w|", format=tarfile.PAX_FORMAT, bufsize=1 << 20) as tar:  # type: ignore[call-overload]
-            for path, inside in _entries(folder, prefix):
-                _add(tar, path, inside)
-        if packed:
-            packed.close()
-        sink.keep(outer.digest)
-    return Layer(outer.digest, outer.count, inner.digest, LAYER_TYPES[compress], name)
-
-
-def _entries(folder: Path, prefix: str) -> Iterator[tuple[Path | None, str]]:
-    parts = prefix.strip("/").split("/")
-    for at in range(1, len(parts) + 1):
-        yield None, "/".join(parts[:at])
-    for path in sorted(folder.rglob("*"), key=lambda one: one.relative_to(folder).as_posix()):
-        yield path, "/".join([*parts, path.relative_to(folder).as_posix()])
-
-
-def _add(tar: tarfile.TarFile, path: Path | None, inside: str) -> None:
-    entry = tarfile.TarInfo(inside)
-    entry.uid = entry.gid = entry.mtime = 0
-    if path is None or path.is_dir():
-        entry.type, entry.mode = tarfile.DIRTYPE, 0o755
-        tar.addfile(entry)
-        return
-    entry.size, entry.mode = path.stat().st_size, 0o644
-    with path.open("rb") as stream:
-        tar.addfile(entry, stream)
 
 
 class _Sink:
@@ -128,7 +71,8 @@ class _Sink:
 
 
 @contextlib.contextmanager
-def _blob(layout: Path) -> Iterator[Any]:
+def blob(layout: Path) -> Iterator[Any]:
+    """Yield a file that becomes a blob when its digest is told to `keep`; else nothing is left of it."""
     folder = layout / "blobs" / "sha256"
     folder.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=layout, prefix=".blob-")
@@ -139,12 +83,18 @@ def _blob(layout: Path) -> Iterator[Any]:
         Path(name).unlink(missing_ok=True)
 
 
+def digests(layout: Path) -> set[str]:
+    """Return the digests of all blobs of a layout."""
+    folder = layout / "blobs" / "sha256"
+    return {f"sha256:{path.name}" for path in folder.iterdir()} if folder.is_dir() else set()
+
+
 def put_json(layout: Path, content: Any) -> tuple[str, int]:
     """Write a JSON blob and return its digest and size."""
     data = canonical(content)
     digest = "sha256:" + hashlib.sha256(data).hexdigest()
     if not blob_path(layout, digest).is_file():
-        with _blob(layout) as sink:
+        with blob(layout) as sink:
             sink.write(data)
             sink.keep(digest)
     return digest, len(data)
@@ -165,6 +115,25 @@ def get_json(layout: Path, digest: str) -> Any:
     return json.loads(data)
 
 
+def image_of(base: Path) -> str:
+    """Return the digest of the one image of a base layout.
+
+    Raises:
+        ConfigError: it holds none or several.
+    """
+    entries = json.loads((base / "index.json").read_bytes())["manifests"]
+    if len(entries) != 1:
+        raise ConfigError(f"CRADLE_BASE_LAYOUT={base} holds {len(entries)} images; a base layout holds exactly one.")
+    return str(entries[0]["digest"])
+
+
+def blobs_of(layout: Path, image: str) -> list[dict[str, Any]]:
+    """Return the descriptors (digest, size) of all blobs of an image, the image manifest first."""
+    manifest = get_json(layout, image)
+    size = blob_path(layout, image).stat().st_size
+    return [{"digest": image, "size": size}, manifest["config"], *manifest["layers"]]
+
+
 def base_image(base: Path | None, layout: Path) -> tuple[dict[str, Any], dict[str, Any], str | None]:
     """Return (config, manifest, digest) to append to; the base's blobs are linked into the layout, not copied.
 
@@ -174,16 +143,14 @@ def base_image(base: Path | None, layout: Path) -> tuple[dict[str, Any], dict[st
     if base is None:
         config = {"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": []}}
         return config, {"schemaVersion": 2, "mediaType": MANIFEST_TYPE, "layers": []}, None
-    entries = json.loads((base / "index.json").read_bytes())["manifests"]
-    if len(entries) != 1:
-        raise ConfigError(f"CRADLE_BASE_LAYOUT={base} holds {len(entries)} images; a base layout holds exactly one.")
-    manifest = get_json(base, entries[0]["digest"])
+    digest = image_of(base)
+    manifest = get_json(base, digest)
     for entry in manifest["layers"]:
         target = blob_path(layout, entry["digest"])
         target.parent.mkdir(parents=True, exist_ok=True)
         if not target.exists():
             _link(blob_path(base, entry["digest"]), target)
-    return get_json(base, manifest["config"]["digest"]), manifest, str(entries[0]["digest"])
+    return get_json(base, manifest["config"]["digest"]), manifest, digest
 
 
 def _link(source: Path, target: Path) -> None:
@@ -200,26 +167,37 @@ def _link(source: Path, target: Path) -> None:
 
 
 def append_layers(
-    layout: Path, base: Path | None, layers: list[Layer], *, created: str, labels: dict[str, str], command: list[str]
+    layout: Path,
+    base: Path | None,
+    layers: list[Layer],
+    *,
+    created: str,
+    labels: dict[str, str],
+    config: dict[str, Any],
+    kind: str = DATA,
 ) -> tuple[str, int]:
-    """Write config and manifest of a base plus layers; return the manifest's digest and the size of all blobs."""
-    config, manifest, base_digest = base_image(base, layout)
-    config["created"] = created
-    inner = config.setdefault("config", {})
-    inner["Labels"] = {**(inner.get("Labels") or {}), **labels}
-    inner.update({"Cmd": command, "User": "65532:65532", "WorkingDir": "/"})
-    config["rootfs"]["diff_ids"] = [*config["rootfs"]["diff_ids"], *(layer.diff_id for layer in layers)]
-    config["history"] = [
-        *config.get("history", []),
+    """Write config and manifest of a base plus layers; return the manifest's digest and the size of all blobs.
+
+    Args:
+        config: what the container's configuration says beside what the base's says.
+        kind: annotation under which each layer carries its name.
+    """
+    whole, manifest, base_digest = base_image(base, layout)
+    whole["created"] = created
+    inner = {**(whole.get("config") or {}), **config}
+    whole["config"] = {**inner, "Labels": {**(inner.get("Labels") or {}), **labels}}
+    whole["rootfs"]["diff_ids"] = [*whole["rootfs"]["diff_ids"], *(layer.diff_id for layer in layers)]
+    whole["history"] = [
+        *whole.get("history", []),
         *({"created": created, "created_by": f"cradle bake: {layer.name}"} for layer in layers),
     ]
-    digest, size = put_json(layout, config)
+    digest, size = put_json(layout, whole)
     entries = [
         {
             "mediaType": layer.media_type,
             "digest": layer.digest,
             "size": layer.size,
-            "annotations": {"cradle.layer": layer.name},
+            "annotations": {kind: layer.name},
         }
         for layer in layers
     ]

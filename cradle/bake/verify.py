@@ -33,6 +33,7 @@ from cradle.config import PROJECT, Settings, clean_environment
 from cradle.digest import content_digest, file_sha256
 from cradle.errors import MissingStep, VerifyFailed
 from cradle.log import get
+from cradle.lookup import lines
 from cradle.manifest import FILE, Manifest, read_manifest
 from cradle.outcomes import outcome
 from cradle.vectors.flat import FlatIndex
@@ -205,9 +206,11 @@ def _keys(path: Path, table: Path, key: tuple[str, ...]) -> None:
         (count,) = index.execute("select count(*) from rows").fetchone()
         if count != parquet.metadata.num_rows:
             raise VerifyFailed(f"{path.name} holds {count} rows, {table.name} {parquet.metadata.num_rows}")
+        blocks = {block: lines(size, data) for block, size, data in index.execute("select * from blocks")}
+        found = {known: blocks[block][place] for known, block, place in index.execute("select * from rows")}
         for group in range(parquet.num_row_groups):
             for known, row in keyed_rows(parquet.read_row_group(group), key):
-                if index.execute("select row from rows where key = ?", (known,)).fetchone() != (row,):
+                if found.get(known) != row:
                     raise VerifyFailed(f"{path.name} holds another row than {table.name} at {known!r}")
 
 
@@ -215,14 +218,14 @@ def _vectors(root: Path, manifest: Manifest) -> str:
     entry = manifest.vectors
     if entry is None:
         return "none promised"
-    index = FlatIndex(root / entry.index)
+    index = FlatIndex(*(root / part for part in entry.parts))
     con = duckdb.connect(":memory:")
     ids = con.execute(f"select chunk_id from read_parquet('{root / entry.chunks}')").fetchall()
     tables = [one for name, one in manifest.tables.items() if name.endswith("_chunks")]
     known = {row for one in tables for row in con.execute(f"select chunk_id from '{root / one.file}'").fetchall()}
     if not index.count == entry.count == len(ids) or index.dimension != entry.dimension:
         raise VerifyFailed(
-            f"{entry.index} holds {index.count} x {index.dimension}, {entry.chunks} {len(ids)} rows; promised are "
+            f"the vectors are {index.count} x {index.dimension}, {entry.chunks} {len(ids)} rows; promised are "
             f"{entry.count} x {entry.dimension}"
         )
     if set(ids) != known:

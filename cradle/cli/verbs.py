@@ -161,7 +161,7 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port; none: the customer's base + 2.")] = None,
 ) -> None:
     """Serve the data API of an image. Example: cradle serve demo --port 9322"""
-    from cradle.serve import serve as verb
+    from cradle.serve.server import serve as verb
 
     found = ready()
     if root is None:

@@ -38,7 +38,7 @@ class Searcher:
         if manifest.vectors is None or manifest.encoder is None:
             raise ValueError("the image has no vectors")
         entry = manifest.encoder
-        self._index = FlatIndex(root / manifest.vectors.index)
+        self._index = FlatIndex(*(root / part for part in manifest.vectors.parts))
         self._encoder = QueryEncoder(root / entry.file, root / entry.tokenizer, entry, threads)
         self._con = duckdb.connect(":memory:")
         parts = [

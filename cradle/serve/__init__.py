@@ -1,6 +1,1 @@
-"""The data API of an image; needs the extra `serve` and nothing else."""
-
-from cradle.serve.app import create_app
-from cradle.serve.server import serve
-
-__all__ = ["create_app", "serve"]
+"""What runs in an image: the data API, the dashboards beside it, and their start; needs the extra `serve` alone."""

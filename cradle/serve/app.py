@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse
 from cradle import __version__
 from cradle.errors import CradleError
 from cradle.serve import schemas
+from cradle.serve.metrics import Counting, Metrics
 from cradle.serve.state import VECTORS, add_state
 from cradle.serve.store import Store, UnknownTable
 
@@ -45,25 +46,29 @@ class ReleaseHeader:
         await self._app(scope, receive, marked if scope["type"] == "http" else send)
 
 
-def create_app(root: Path, threads: int = 2) -> Any:
+def create_app(root: Path, threads: int = 2, *, store: Store | None = None) -> Any:
     """Return the API of an unpacked image as an ASGI application.
+
+    Args:
+        store: the opened image; none: it is opened here, and all of it before this returns.
 
     Raises:
         VerifyFailed: the folder holds no manifest.
     """
-    store = Store(root, threads)
+    store = store or Store(root, threads)
+    metrics = Metrics(store.manifest.customer, store.manifest.release_id)
     app = FastAPI(
         title=f"Cradle data API of {store.manifest.customer}",
         version=__version__,
         description=f"Tables, products and search of release `{store.manifest.release_id[:12]}`. Read-only.",
     )
     _add_errors(app)
-    add_state(app, store)
+    add_state(app, store, metrics)
     _add_tables(app, store)
     _add_search(app, store)
     _add_legacy(app, store)
     # Outermost, so that an answer to an unforeseen error is marked too.
-    return ReleaseHeader(app, store.manifest.release_id)
+    return ReleaseHeader(Counting(app, metrics), store.manifest.release_id)
 
 
 def _add_errors(app: FastAPI) -> None:

@@ -79,7 +79,7 @@ def main(root: Path) -> dict[str, Any]:
     import uvicorn
 
     from cradle.manifest import read_manifest
-    from cradle.serve import create_app
+    from cradle.serve.app import create_app
 
     manifest = read_manifest(root)
     listener = socket.socket()
@@ -89,10 +89,7 @@ def main(root: Path) -> dict[str, Any]:
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     base = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    answers = [_health(base, manifest)]
-    answers += [_count(base, name, entry.rows) for name, entry in manifest.tables.items()]
-    if answers[0]["ok"]:
-        answers += [_golden(base, question) for question in manifest.golden if question.table in manifest.tables]
+    answers = ask(base, manifest)
     seconds = round(time.monotonic() - clock, 3)
     server.should_exit = True
     thread.join(10)
@@ -101,6 +98,15 @@ def main(root: Path) -> dict[str, Any]:
     foreign = sorted((loaded & installed) - allowed)
     answers.append({"name": "imports", "ok": not foreign, "detail": ", ".join(foreign) or f"only the extra {EXTRA}"})
     return {"seconds": seconds, "answers": answers}
+
+
+def ask(base: str, manifest: Any) -> list[dict[str, Any]]:
+    """Put health, counts and golden questions to a running service; return each answer with `name`, `ok`, `detail`."""
+    answers = [_health(base, manifest)]
+    answers += [_count(base, name, entry.rows) for name, entry in manifest.tables.items()]
+    if answers[0]["ok"]:
+        answers += [_golden(base, question) for question in manifest.golden if question.table in manifest.tables]
+    return answers
 
 
 def _get(base: str, path: str, **query: Any) -> tuple[dict[str, Any], str]:
@@ -112,7 +118,8 @@ def _get(base: str, path: str, **query: Any) -> tuple[dict[str, Any], str]:
 def _health(base: str, manifest: Any) -> dict[str, Any]:
     answer, release = _get(base, "/health")
     wanted = {"tables": True, "search": manifest.vectors is not None}
-    ok = answer["capabilities"] == wanted and release == manifest.release_id
+    can = {name: answer["capabilities"].get(name) for name in wanted}
+    ok = can == wanted and answer["status"] == "healthy" and release == manifest.release_id
     return {"name": "health", "ok": ok, "detail": answer["problem"] or f"{answer['status']}, {answer['capabilities']}"}
 
 

@@ -22,6 +22,18 @@ class Health(_Answer):
     lance_datasets: list[str] = Field(examples=[["embeddings.lance"]])
 
 
+class Ready(_Answer):
+    """Readiness per capability."""
+
+    ready: bool
+    release: str = Field(examples=["3e51685b01db"])
+    capabilities: dict[str, bool] = Field(examples=[{"tables": True, "search": True}])
+    seconds: dict[str, float] = Field(description="From the start of the process to the first answer of each.")
+    files: str = Field(description="`being checked`, `checked` or `damaged`.", examples=["checked"])
+    publisher: str | None = Field(description="Fingerprint of the publisher whose signature was checked.")
+    problem: str | None = Field(default=None, description="Why it is not ready, with the file's name.")
+
+
 class Stats(_Answer):
     """Numbers of the release; the first three keys are those of the earlier API."""
 

@@ -23,6 +23,19 @@ def serve(root: Path, host: str = "127.0.0.1", port: int = 9392, threads: int = 
         Unavailable: the port is taken.
     """
     app = create_app(root, threads)
+    listener = listen(host, port)
+    log.info("serving", address=f"http://{host}:{listener.getsockname()[1]}", root=str(root))
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=10)
+    with contextlib.suppress(KeyboardInterrupt):  # raised again after the orderly end; Ctrl-C is no error here
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket on which connections wait.
+
+    Raises:
+        Unavailable: the port is taken.
+    """
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -32,7 +45,4 @@ def serve(root: Path, host: str = "127.0.0.1", port: int = 9392, threads: int = 
         raise Unavailable(
             f"port {port} on {host} can't be used: {error.strerror}. Choose another with --port."
         ) from error
-    log.info("serving", address=f"http://{host}:{listener.getsockname()[1]}", root=str(root))
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=10)
-    with contextlib.suppress(KeyboardInterrupt):  # raised again after the orderly end; Ctrl-C is no error here
-        uvicorn.Server(config).run(sockets=[listener])
+    return listener

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import sqlite3
+import threading
 from pathlib import Path
 
 import duckdb
 
 from cradle.errors import CradleError
 from cradle.log import get
+from cradle.lookup import row_of
 from cradle.manifest import Manifest, TableEntry, read_manifest
 from cradle.search import Hit, Searcher
+from cradle.serve.integrity import Integrity
+from cradle.serve.metrics import process_seconds
 
 log = get("serve")
 MEMORY = "512MB"
@@ -22,11 +25,21 @@ class UnknownTable(CradleError):
 
 
 class Store:
-    """An image's data, read-only."""
+    """An image's data, read-only.
 
-    def __init__(self, root: Path, threads: int = 2) -> None:
+    Args:
+        background: answer from tables at once, open the search and hash the files meanwhile.
+    """
+
+    def __init__(self, root: Path, threads: int = 2, *, background: bool = False) -> None:
         self.root = root.resolve()
         self.manifest: Manifest = read_manifest(self.root)
+        self.integrity = Integrity(self.root, self.manifest)
+        self.publisher: str | None = None
+        self.ready_after: dict[str, float] = {}
+        self.dashboards: bool | None = None  # None: not part of this service
+        if background:
+            self.integrity.check_start()
         self._con = duckdb.connect(":memory:", config={"memory_limit": MEMORY, "threads": str(threads)})
         for table, entry in self.manifest.tables.items():
             path = str(self.root / entry.file).replace("'", "''")
@@ -35,10 +48,33 @@ class Store:
         self._con.execute("set allowed_directories = [$root]", {"root": str(self.root)})
         self._con.execute("set enable_external_access = false")
         self._con.execute("set lock_configuration = true")
+        self.ready_after["tables"] = process_seconds()
         self._searcher: Searcher | None = None
         self.search_problem = "the release has no texts" if self.manifest.vectors is None else ""
+        self.opening = background and self.manifest.vectors is not None
+        if background:
+            threading.Thread(target=self._open_rest, args=[threads], name="opening", daemon=True).start()
+        elif self.manifest.vectors is not None:
+            self._open_search(threads)
+
+    def _open_rest(self, threads: int) -> None:
         if self.manifest.vectors is not None:
             self._open_search(threads)
+            self.opening = False
+        self.integrity.start()
+
+    def capabilities(self) -> dict[str, bool]:
+        """Return what answers now."""
+        can = {"tables": True, "search": self.can_search}
+        return can if self.dashboards is None else {**can, "dashboards": self.dashboards}
+
+    def promised(self) -> set[str]:
+        """Return the capabilities that this release must have to be ready."""
+        return (
+            {"tables"}
+            | ({"search"} if self.manifest.vectors else set())
+            | (set() if self.dashboards is None else {"dashboards"})
+        )
 
     def _column_types(self, table: str) -> dict[str, str]:
         """Return column → type as which a filter's value is read."""
@@ -47,7 +83,10 @@ class Store:
 
     def _open_search(self, threads: int) -> None:
         try:
-            self._searcher = Searcher(self.root, self.manifest, threads)
+            searcher = Searcher(self.root, self.manifest, threads)
+            searcher.search(self._first_question(), 1, {})  # the first answer is slower: nobody waits for it
+            self._searcher = searcher
+            self.ready_after["search"] = process_seconds()
         except (OSError, RuntimeError, ValueError, duckdb.Error) as error:
             # A damaged encoder costs the search, not the tables.
             self.search_problem = f"vectors or encoder can't be read: {error}"
@@ -57,6 +96,10 @@ class Store:
                 raise
             self.search_problem = f"encoder can't be read: {error}"
             log.error("search is not available", problem=self.search_problem)
+
+    def _first_question(self) -> str:
+        asked = [question.query for question in self.manifest.golden if question.query]
+        return asked[0] if asked else self.manifest.customer
 
     @property
     def can_search(self) -> bool:
@@ -104,13 +147,7 @@ class Store:
         if entry.key_index is None:
             _, found = self.rows(full, 1, 0, {entry.key[0]: key})
             return found[0] if found else None
-        uri = f"{(self.root / entry.key_index).as_uri()}?mode=ro&immutable=1"
-        con = sqlite3.connect(uri, uri=True)
-        try:
-            row = con.execute("select row from rows where key = ?", (key,)).fetchone()
-        finally:
-            con.close()
-        return str(row[0]) if row else None
+        return row_of(self.root / entry.key_index, key)
 
     def search(self, query: str, k: int, filters: dict[str, str]) -> list[Hit]:
         """Return the k nearest chunks.

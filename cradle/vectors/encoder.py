@@ -16,6 +16,7 @@ class QueryEncoder:
     """Turns one query into one vector."""
 
     def __init__(self, model: Path, tokenizer: Path, entry: EncoderEntry, threads: int = 2) -> None:
+        onnxruntime.disable_telemetry_events()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3

@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from cradle.bake.unpack import images, unpack
 from cradle.config import Settings
 from cradle.manifest import Manifest, read_manifest
-from cradle.serve import create_app
+from cradle.serve.app import create_app
 
 pytestmark = pytest.mark.integration
 HEADER = "X-Cradle-Release"

@@ -21,6 +21,7 @@ import pytest
 from cradle.bake import oci
 from cradle.bake.export import write_key_index, write_parquet
 from cradle.bake.layers import PREFIX
+from cradle.bake.tarball import write_layer
 from cradle.bake.unpack import images, unpack
 from cradle.bake.verify import verify_image
 from cradle.config import Settings
@@ -148,9 +149,9 @@ def assembled(image: Image) -> str:
         if entry["annotations"]["cradle.layer"] == "encoder"
     )
     encoder = oci.Layer(entry["digest"], entry["size"], diff_id, entry["mediaType"], "encoder")
-    rest = oci.write_layer(image.layout, image.root, PREFIX, "rest")
+    rest = write_layer(image.layout, image.root, PREFIX, "rest")
     created = "2024-04-01T00:00:00Z"
-    digest, _ = oci.append_layers(image.layout, None, [encoder, rest], created=created, labels={}, command=[])
+    digest, _ = oci.append_layers(image.layout, None, [encoder, rest], created=created, labels={}, config={})
     return digest
 
 

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from cradle.bake import bake, oci
 from cradle.bake.encoder import export_encoder
 from cradle.bake.export import key_text, keyed_rows, write_key_index, write_parquet
+from cradle.bake.tarball import LAYER_TYPES, write_layer
 from cradle.bake.unpack import images, unpack_into
 from cradle.config import Settings
 from cradle.customers import load_customer
@@ -82,7 +83,7 @@ def base_layout(folder: Path) -> Path:
     tree.mkdir(parents=True)
     (tree / "os-release").write_text("ID=base\n")
     layout = folder / "base"
-    layer = oci.write_layer(layout, tree, "etc", "base", compress=True)
+    layer = write_layer(layout, tree, "etc", "base", compress=True)
     config = {
         "architecture": "amd64",
         "os": "linux",
@@ -153,8 +154,8 @@ def forged(layout: Path, *entries: tarfile.TarInfo) -> str:
     path = oci.blob_path(layout, digest_of(blob))
     path.parent.mkdir(parents=True)
     path.write_bytes(blob)
-    layer = oci.Layer(digest_of(blob), len(blob), digest_of(blob), oci.LAYER_TYPES[False], "forged")
-    return oci.append_layers(layout, None, [layer], created="2024-04-01T00:00:00Z", labels={}, command=[])[0]
+    layer = oci.Layer(digest_of(blob), len(blob), digest_of(blob), LAYER_TYPES[False], "forged")
+    return oci.append_layers(layout, None, [layer], created="2024-04-01T00:00:00Z", labels={}, config={})[0]
 
 
 def link(name: str, target: str, kind: bytes) -> tarfile.TarInfo:

@@ -19,13 +19,15 @@ from cradle.bake.unpack import images, unpack
 from cradle.config import PROJECT, Settings, clean_environment
 from cradle.errors import Unavailable, VerifyFailed
 from cradle.manifest import read_manifest
-from cradle.serve import serve
+from cradle.serve.server import serve
 from cradle.serve.questions import allowed_modules
 
 pytestmark = pytest.mark.integration
 FACTORY = ("airflow", "chromadb", "dbt", "dlt", "dlt_pipelines", "langchain", "pandas", "pyiceberg")
 FACTORY += ("sentence_transformers", "streamlit", "torch", "transformers")
-SERVER = "import sys; from pathlib import Path; from cradle.serve import serve; serve(Path(sys.argv[1]), port={port})"
+SERVER = (
+    "import sys; from pathlib import Path; from cradle.serve.server import serve; serve(Path(sys.argv[1]), port={port})"
+)
 
 
 @pytest.fixture(scope="module")

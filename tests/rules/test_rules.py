@@ -34,7 +34,9 @@ def test_the_rule_on_imports_can_fail() -> None:
     assert "pyarrow" in loaded_by("import cradle.catalog")
 
 
-@pytest.mark.parametrize("module", ["cradle.serve", "cradle.search", "cradle.vectors.flat", "cradle.manifest"])
+@pytest.mark.parametrize(
+    "module", ["cradle.serve.app", "cradle.serve.container", "cradle.search", "cradle.vectors.flat", "cradle.manifest"]
+)
 def test_what_goes_into_the_image_needs_the_serve_extra_alone(module: str) -> None:
     loaded = loaded_by(f"import {module}")
     assert not loaded & {

@@ -17,7 +17,7 @@ from tests.nights import night
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
 CODE = (
-    "import json, sys; from streamlit_apps.pinned import verified; "
+    "import json, sys; from streamlit_apps.released import verified; "
     "print(json.dumps([[one.release_id, one.current] for one in verified('demo')]), file=sys.stderr)"
 )
 

@@ -1,0 +1,101 @@
+"""Tells whether the files of an image are still those that were baked, and who published them.
+
+At start: the publisher's signature, the size of every file, the bytes of small ones. In the background: the rest.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import threading
+from pathlib import Path
+from typing import Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from cradle.errors import VerifyFailed
+from cradle.log import get
+from cradle.manifest import FILE, Manifest
+
+log = get("integrity")
+SMALL: Final = 1 << 20  # bytes; files up to this size are read before the first answer
+
+
+class Integrity:
+    """Checks the files of an image; `damage` names the first one that is not as promised."""
+
+    def __init__(self, root: Path, manifest: Manifest) -> None:
+        self._root, self._manifest = root, manifest
+        self.damage: str | None = None
+        self.checked = 0
+        self.done = False
+
+    def check_start(self) -> None:
+        """Compare the size of every file and the bytes of the small ones; what is wrong is remembered."""
+        for path, entry in self._manifest.files.items():
+            found = self._root / path
+            if not found.is_file():
+                self._remember(f"{path} is missing")
+            elif found.stat().st_size != entry.bytes:
+                self._remember(f"{path} has {found.stat().st_size} bytes where {entry.bytes} are promised")
+            elif entry.bytes <= SMALL and _sha256(found) != entry.sha256:
+                self._remember(f"{path} is not the file that was baked")
+
+    def start(self) -> None:
+        """Hash the other files in a thread."""
+        threading.Thread(target=self.check_rest, name="integrity", daemon=True).start()
+
+    def check_rest(self) -> None:
+        """Hash every file that `check_start` left out."""
+        for path, entry in self._manifest.files.items():
+            if entry.bytes > SMALL:
+                try:
+                    if _sha256(self._root / path) != entry.sha256:
+                        self._remember(f"{path} is not the file that was baked")
+                except OSError as error:
+                    self._remember(f"{path} can't be read: {error.strerror}")
+            self.checked += 1
+        self.done = True
+        log.info("files checked", files=self.checked, damage=self.damage)
+
+    def _remember(self, problem: str) -> None:
+        log.error("image is damaged", problem=problem)
+        self.damage = self.damage or problem
+
+
+def check_signature(root: Path, signature: Path) -> str:
+    """Return the publisher's fingerprint when the signed statement is about this image.
+
+    Args:
+        signature: JSON with `statement`, `public_key` and `signature` (base64), as `cradle publish` writes it.
+
+    Raises:
+        VerifyFailed: the signature is wrong, or about other files.
+    """
+    try:
+        signed = json.loads(signature.read_bytes())
+        statement = base64.b64decode(signed["statement"])
+        key = base64.b64decode(signed["public_key"])
+        Ed25519PublicKey.from_public_bytes(key).verify(base64.b64decode(signed["signature"]), statement)
+        promised = json.loads(statement)["manifest_sha256"]
+    except (OSError, ValueError, KeyError, TypeError, InvalidSignature) as error:
+        raise VerifyFailed(
+            f"{signature}: the publisher's signature is wrong ({type(error).__name__}). "
+            f"Fetch the package again, and compare its fingerprint with the publisher's."
+        ) from error
+    if _sha256(root / FILE) != promised:
+        raise VerifyFailed(f"{signature} is about another image: its manifest has another hash than {root / FILE}.")
+    return fingerprint(key)
+
+
+def fingerprint(public_key: bytes) -> str:
+    """Return what people compare over a second channel: SHA-256 of the key, in groups of four."""
+    text = hashlib.sha256(public_key).hexdigest()[:40]
+    return " ".join(text[at : at + 4] for at in range(0, len(text), 4))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
