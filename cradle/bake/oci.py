@@ -23,6 +23,7 @@ from cradle.points import point
 
 _TYPE: Final = "application/vnd.oci.image."
 MANIFEST_TYPE: Final = _TYPE + "manifest.v1+json"
+INDEX_TYPE: Final = _TYPE + "index.v1+json"
 DATA: Final = "cradle.layer"  # annotation of a layer that holds a release's data
 REF_NAME: Final = "org.opencontainers.image.ref.name"
 
@@ -232,7 +233,7 @@ def name_image(layout: Path, digest: str, ref: str) -> None:
         mine["platform"] = {"architecture": "amd64", "os": "linux"}
         others = [entry for entry in entries if entry["annotations"][REF_NAME] != ref]
         entries = sorted([*others, mine], key=lambda entry: str(entry["annotations"][REF_NAME]))
-        index = {"schemaVersion": 2, "mediaType": _TYPE + "index.v1+json", "manifests": entries}
+        index = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": entries}
         _replace(layout / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
         point("index.before")
         _replace(path, canonical(index))

@@ -24,7 +24,9 @@ from pydantic import BaseModel, ConfigDict
 
 from cradle import releases
 from cradle.bake import oci
+from cradle.bake.container import ContainerReport, run_container
 from cradle.bake.damage import damaged_files
+from cradle.bake.engine import find_engine
 from cradle.bake.export import keyed_rows
 from cradle.bake.image import layout_of
 from cradle.bake.unpack import images, unpack, unpack_into
@@ -63,6 +65,7 @@ class VerifyResult(BaseModel):
     verified: bool
     checks: tuple[Check, ...]
     answer_seconds: float
+    container: ContainerReport
 
 
 def verify(
@@ -109,6 +112,7 @@ def verify_image(settings: Settings, layout: Path, digest: str) -> VerifyResult:
             _check(checks, "unpack", lambda: unpack_into(layout, digest, root))
         manifest = _read(checks, root) if checks[-1].ok else None
         answer_seconds = 0.0
+        container = ContainerReport(ran=False, reason="an earlier check failed")
         if manifest and all(check.ok for check in checks):
             _check(checks, "files", lambda: _files(root, manifest))
             for table in manifest.tables:
@@ -116,6 +120,7 @@ def verify_image(settings: Settings, layout: Path, digest: str) -> VerifyResult:
             _check(checks, "vectors", lambda: _vectors(root, manifest))
             if all(check.ok for check in checks):
                 answer_seconds = _ask(checks, root)
+                container = _start(checks, layout, digest, manifest)
     return VerifyResult(
         customer=manifest.customer if manifest else "",
         release_id=manifest.release_id if manifest else "",
@@ -123,6 +128,7 @@ def verify_image(settings: Settings, layout: Path, digest: str) -> VerifyResult:
         verified=all(check.ok for check in checks),
         checks=tuple(checks),
         answer_seconds=answer_seconds,
+        container=container,
     )
 
 
@@ -253,6 +259,22 @@ def _ask(checks: list[Check], root: Path) -> float:
     report = json.loads(done.stdout.splitlines()[-1])  # log lines come before it
     checks.extend(Check(**answer, seconds=0.0) for answer in report["answers"])
     return float(report["seconds"])
+
+
+def _start(checks: list[Check], layout: Path, digest: str, manifest: Manifest) -> ContainerReport:
+    """Start the image where an engine answers; an image without a base can't be started."""
+    if manifest.base is None:
+        return ContainerReport(ran=False, reason="the image has no base: run `cradle base build`, then bake again")
+    engine = find_engine()
+    if engine is None:
+        return ContainerReport(ran=False, reason="no container engine answers here")
+    reports: list[ContainerReport] = []
+    _check(checks, "container", lambda: reports.append(run_container(engine, layout, digest)))
+    if not reports:
+        return ContainerReport(ran=False, reason=checks[-1].detail, engine=f"{engine.tool} {engine.version}")
+    for answer in reports[0].answers:
+        checks.append(Check(name=f"container, {answer['name']}", ok=answer["ok"], detail=answer["detail"], seconds=0.0))
+    return reports[0]
 
 
 def _report(settings: Settings, customer: str, result: VerifyResult) -> None:

@@ -16,7 +16,6 @@ from typing import Any
 
 import uvicorn
 
-from cradle.config import QUIET, clean_environment
 from cradle.errors import ConfigError
 from cradle.log import get
 from cradle.serve.app import create_app
@@ -93,6 +92,8 @@ class _Dashboards:
             pass
         if self._stopping.is_set():
             return
+        from cradle.config import QUIET, clean_environment  # its library is not needed for the first answers
+
         environment = {**clean_environment("HOME", "PYTHONPATH"), **QUIET}
         self._process = subprocess.Popen(self._command(), cwd=_apps(), env=environment)
         while not self._stopping.wait(0.2 if not self._store.dashboards else 1.0):

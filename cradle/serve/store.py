@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 
@@ -11,9 +12,11 @@ from cradle.errors import CradleError
 from cradle.log import get
 from cradle.lookup import row_of
 from cradle.manifest import Manifest, TableEntry, read_manifest
-from cradle.search import Hit, Searcher
 from cradle.serve.integrity import Integrity
 from cradle.serve.metrics import process_seconds
+
+if TYPE_CHECKING:
+    from cradle.search import Hit, Searcher
 
 log = get("serve")
 MEMORY = "512MB"
@@ -82,6 +85,9 @@ class Store:
         return {name: EXACT if _is_exact(kind) else kind for name, kind, *_ in described}
 
     def _open_search(self, threads: int) -> None:
+        # Its libraries take longer to import than all that answers from tables.
+        from cradle.search import Searcher
+
         try:
             searcher = Searcher(self.root, self.manifest, threads)
             searcher.search(self._first_question(), 1, {})  # the first answer is slower: nobody waits for it
