@@ -116,7 +116,15 @@ class LegacyTables(_Answer):
     tables: list[str] = Field(examples=[["orders", "daily_revenue"]])
 
 
-class Problem(_Answer):
-    """What went wrong, and what is allowed."""
+class Problem(BaseModel):
+    """What went wrong, and what is allowed (RFC 9457)."""
 
+    type: str = Field(examples=["about:blank"])
+    title: str = Field(examples=["Not Found"])
+    status: int = Field(examples=[404])
     detail: str = Field(examples=["table 'ordres' is unknown. Known: marts.daily_revenue, marts.orders."])
+    errors: list[dict[str, Any]] | None = Field(
+        default=None, description="Each value that is not allowed: `type`, `loc`, `msg`, `input`."
+    )
+    refused: str | None = Field(default=None, description="What in a statement was refused.")
+    allowed: list[str] | None = Field(default=None, description="What may stand there instead.")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
@@ -12,14 +13,20 @@ from cradle.errors import CradleError
 from cradle.log import get
 from cradle.lookup import row_of
 from cradle.manifest import Manifest, TableEntry, read_manifest
+from cradle.serve.deadline import TooSlow, within
 from cradle.serve.integrity import Integrity
 from cradle.serve.metrics import process_seconds
+from cradle.serve.selection import Selection, Shape, Wish
+
+__all__ = ["Store", "TooSlow", "UnknownTable"]
 
 if TYPE_CHECKING:
     from cradle.search import Hit, Searcher
 
 log = get("serve")
 MEMORY = "512MB"
+SECONDS = 30.0
+BATCH = 16_384  # rows of a part of a file
 EXACT = "decimal(38, 10)"  # of whole numbers and decimals; a cast to their own type would round the value
 
 
@@ -123,29 +130,73 @@ class Store:
                 return full, entry
         raise UnknownTable(f"table {name!r} is unknown. Known: {', '.join(sorted(self.manifest.tables))}.")
 
-    def rows(self, name: str, limit: int, offset: int, filters: dict[str, str]) -> tuple[int, list[str]]:
-        """Return (rows that fit the filters, one page of them as JSON objects in key order).
+    def select(self, name: str, wish: Wish) -> Selection:
+        """Return what is to be read of a table.
 
         Raises:
             UnknownTable: no such table or column.
         """
         full, entry = self.table(name)
-        known = self._types[full]
-        wrong = sorted(filters.keys() - known)
+        compared = self._types[full]
+        wrong = sorted(wish.named() - compared.keys())
         if wrong:
-            raise UnknownTable(f"column {', '.join(wrong)} is unknown in {full}. Known: {', '.join(sorted(known))}.")
-        where = " and ".join(f'"{column}" = try_cast(? as {known[column]})' for column in filters)
-        clause = f"where {where}" if where else ""
-        order = ", ".join(f'"{column}"' for column in entry.key) or "all"
-        cursor, values = self._con.cursor(), list(filters.values())
-        total = entry.rows
-        if where:
-            (total,) = cursor.execute(f'select count(*) from "{full}" {clause}', values).fetchall()[0]
-        page = cursor.execute(
-            f'select to_json(t)::varchar from (select * from "{full}" {clause} order by {order} limit ? offset ?) t',
-            [*values, limit, offset],
-        ).fetchall()
-        return int(total), [row[0] for row in page]
+            raise UnknownTable(f"column {', '.join(wrong)} is unknown in {full}. Known: {', '.join(sorted(compared))}.")
+        kinds = {column.name: column.type for column in entry.columns}
+        return Selection(full, wish, kinds, compared, entry.key)
+
+    def rows(
+        self, name: str, limit: int, offset: int, filters: dict[str, str], seconds: float = SECONDS
+    ) -> tuple[int, list[str]]:
+        """Return (rows that fit the filters, one page of them as JSON objects in key order).
+
+        Raises:
+            UnknownTable: no such table or column.
+            TooSlow: it took more than these seconds.
+        """
+        selection = self.select(name, Wish(filters))
+        return self.count(selection, seconds), self.page(selection, limit, offset, seconds)
+
+    def count(self, selection: Selection, seconds: float = SECONDS) -> int:
+        """Return how many rows fit.
+
+        Raises:
+            TooSlow: it took more than these seconds.
+        """
+        if not selection.wish.filters:
+            return self.manifest.tables[selection.table].rows
+        cursor = self._con.cursor()
+        with within(cursor, seconds):
+            return int(cursor.execute(*selection.count()).fetchall()[0][0])
+
+    def page(self, selection: Selection, limit: int, offset: int, seconds: float = SECONDS) -> list[str]:
+        """Return rows as JSON objects.
+
+        Raises:
+            TooSlow: it took more than these seconds.
+        """
+        cursor = self._con.cursor()
+        with within(cursor, seconds):
+            return [row[0] for row in cursor.execute(*selection.page("json", limit, offset)).fetchall()]
+
+    def batches(
+        self, selection: Selection, shape: Shape, limit: int, offset: int, seconds: float = SECONDS
+    ) -> Iterator[Any]:
+        """Yield the schema of rows, then the rows as record batches, each read when it is asked for.
+
+        Raises:
+            TooSlow: one of them took more than these seconds.
+        """
+        cursor = self._con.cursor()
+        with within(cursor, seconds):
+            reader = cursor.execute(*selection.page(shape, limit, offset)).to_arrow_reader(BATCH)
+        yield reader.schema
+        while True:
+            with within(cursor, seconds):
+                try:
+                    batch = reader.read_next_batch()
+                except StopIteration:
+                    return
+            yield batch
 
     def row(self, name: str, key: str) -> str | None:
         """Return one row as JSON by its key; None when there is none."""

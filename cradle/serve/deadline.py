@@ -1,0 +1,46 @@
+"""A limit on the seconds that one call of DuckDB may take."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import duckdb
+
+from cradle.errors import CradleError
+
+AGAIN: Final = 0.05  # seconds; an interrupt that comes before the query begins has no effect
+
+
+class TooSlow(CradleError):
+    """A query took longer than it may."""
+
+
+@contextmanager
+def within(con: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[None]:
+    """Interrupt what runs on a connection when the time is over.
+
+    Raises:
+        TooSlow: it was interrupted.
+    """
+    done = threading.Event()
+
+    def watch() -> None:
+        if not done.wait(seconds):
+            con.interrupt()
+            while not done.wait(AGAIN):
+                con.interrupt()
+
+    watcher = threading.Thread(target=watch, name="deadline", daemon=True)
+    watcher.start()
+    try:
+        yield
+    except duckdb.InterruptException as error:
+        raise TooSlow(
+            f"the query took more than the {seconds:g} s that are allowed. Ask for fewer rows or columns, or filter."
+        ) from error
+    finally:
+        done.set()
+        watcher.join()
