@@ -12,15 +12,23 @@ from fastapi.exceptions import RequestValidationError
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
 from cradle import __version__
+from cradle.errors import ConfigError
+from cradle.log import get
 from cradle.serve import schemas
+from cradle.serve.access import Keys, active_admins
+from cradle.serve.audit import Audit
 from cradle.serve.bounds import Bounded, Bounds, Receive, Scope, Send
+from cradle.serve.credentials import add_keys, add_tokens
 from cradle.serve.formats import MEDIA_TYPES
+from cradle.serve.guard import Guard
 from cradle.serve.metrics import Counting, Metrics
 from cradle.serve.problems import OPEN, add_errors, describe
 from cradle.serve.state import VECTORS, add_state
 from cradle.serve.store import Store
 from cradle.serve.tables import add_products, add_tables
+from cradle.serve.tokens import Tokens
 
+log = get("serve")
 HEADER = "X-Cradle-Release"
 GZIP_LEVEL = 6
 PACKED = (*DEFAULT_EXCLUDED_CONTENT_TYPES, MEDIA_TYPES["parquet"])  # compressed already
@@ -43,14 +51,26 @@ class ReleaseHeader:
         await self._app(scope, receive, marked if scope["type"] == "http" else send)
 
 
-def create_app(root: Path, threads: int = 2, *, store: Store | None = None, bounds: Bounds | None = None) -> Any:
+def create_app(
+    root: Path,
+    threads: int = 2,
+    *,
+    store: Store | None = None,
+    state: Path | None = None,
+    access: bool = False,
+    bounds: Bounds | None = None,
+) -> Any:
     """Return the API of an unpacked image as an ASGI application.
 
     Args:
         store: the opened image; none: it is opened here, and all of it before this returns.
+        state: folder of keys and audit; what changes at the customer's lies there alone.
+        access: whether a key is needed for every route but those of the state.
 
     Raises:
         VerifyFailed: the folder holds no manifest.
+        ConfigError: access without a state folder.
+        Unavailable: the keys can't be read.
     """
     store, limits = store or Store(root, threads), bounds or Bounds()
     metrics = Metrics(store.manifest.customer, store.manifest.release_id)
@@ -66,10 +86,25 @@ def create_app(root: Path, threads: int = 2, *, store: Store | None = None, boun
     add_products(app, store)
     _add_search(app, store)
     _add_legacy(app, store)
-    describe(app, store.manifest.release_id, access=False)
+    describe(app, store.manifest.release_id, access=access)
     app.add_middleware(GZipMiddleware, minimum_size=500, compresslevel=GZIP_LEVEL, exclude_content_types=PACKED)
     # Outermost, so that an answer to an unforeseen error is marked too.
-    return ReleaseHeader(Counting(Bounded(app, limits), metrics), store.manifest.release_id)
+    bounded = Bounded(app, limits)
+    guarded = _guarded(app, bounded, store, state, limits) if access else bounded
+    return ReleaseHeader(Counting(guarded, metrics), store.manifest.release_id)
+
+
+def _guarded(app: FastAPI, inner: Any, store: Store, state: Path | None, bounds: Bounds) -> Guard:
+    """Return the application behind its guard, and give it the routes of keys."""
+    if state is None:
+        raise ConfigError("access is to be checked, and no state folder is named for the keys. Name one with `state`.")
+    keys = Keys(state)
+    if not active_admins(keys.all()):
+        log.warning("no key of an administrator is valid: nobody can make keys", state=str(state))
+    tokens = Tokens(state, keys, store.manifest.customer, bounds.token_seconds)
+    add_tokens(app, tokens)
+    add_keys(app, keys)
+    return Guard(inner, keys, tokens, Audit(state), bounds.rate, store.manifest.release_id)
 
 
 def only_known_parameters(request: Request) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -128,3 +128,41 @@ class Problem(BaseModel):
     )
     refused: str | None = Field(default=None, description="What in a statement was refused.")
     allowed: list[str] | None = Field(default=None, description="What may stand there instead.")
+
+
+class Token(_Answer):
+    """A token that stands for a key."""
+
+    access_token: str = Field(description="Send it as `Authorization: Bearer <token>`.")
+    token_type: str = Field(examples=["bearer"])
+    expires_in: int = Field(description="Seconds.", examples=[900])
+    role: str = Field(examples=["reader"])
+
+
+class NewKey(_Answer):
+    """The key that is wanted."""
+
+    role: Literal["reader", "admin"] = Field(examples=["reader"])
+    name: str = Field(default="", max_length=100, description="Whose it is.", examples=["web shop"])
+
+
+class KeyInfo(_Answer):
+    """A key, without the key itself."""
+
+    id: str = Field(examples=["0f1e2d3c4b5a"])
+    role: str = Field(examples=["reader"])
+    name: str = Field(examples=["web shop"])
+    created_at: str = Field(examples=["2024-04-02T01:00:00+00:00"])
+    revoked_at: str | None = None
+
+
+class MadeKey(KeyInfo):
+    """A new key; only its hash is kept."""
+
+    key: str = Field(description="Shown this once.")
+
+
+class Keys(_Answer):
+    """All keys."""
+
+    keys: list[KeyInfo]
