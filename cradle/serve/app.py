@@ -74,6 +74,16 @@ def create_app(
     """
     store, limits = store or Store(root, threads), bounds or Bounds()
     metrics = Metrics(store.manifest.customer, store.manifest.release_id)
+    app = _with_routes(store, metrics, limits)
+    describe(app, store.manifest.release_id, access=access)
+    app.add_middleware(GZipMiddleware, minimum_size=500, compresslevel=GZIP_LEVEL, exclude_content_types=PACKED)
+    bounded = Bounded(app, limits)
+    guarded = _guarded(app, bounded, store, state, limits) if access else bounded
+    # Outermost, so that an answer to an unforeseen error is marked too.
+    return ReleaseHeader(Counting(guarded, metrics), store.manifest.release_id)
+
+
+def _with_routes(store: Store, metrics: Metrics, bounds: Bounds) -> FastAPI:
     app = FastAPI(
         title=f"Cradle data API of {store.manifest.customer}",
         version=__version__,
@@ -82,16 +92,11 @@ def create_app(
     )
     add_errors(app)
     add_state(app, store, metrics)
-    add_tables(app, store, limits)
+    add_tables(app, store, bounds)
     add_products(app, store)
     _add_search(app, store)
     _add_legacy(app, store)
-    describe(app, store.manifest.release_id, access=access)
-    app.add_middleware(GZipMiddleware, minimum_size=500, compresslevel=GZIP_LEVEL, exclude_content_types=PACKED)
-    # Outermost, so that an answer to an unforeseen error is marked too.
-    bounded = Bounded(app, limits)
-    guarded = _guarded(app, bounded, store, state, limits) if access else bounded
-    return ReleaseHeader(Counting(guarded, metrics), store.manifest.release_id)
+    return app
 
 
 def _guarded(app: FastAPI, inner: Any, store: Store, state: Path | None, bounds: Bounds) -> Guard:

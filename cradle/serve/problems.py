@@ -133,7 +133,8 @@ SCHEMES: Final = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "A key, or a token from `POST /auth/token`."},
     "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "A key."},
 }
-OPEN: Final = ("/health", "/ready", "/metrics")
+METRICS: Final = "/metrics"
+OPEN: Final = ("/health", "/ready", METRICS)
 # What any route may answer; the statuses that a route names itself come on top.
 ANYWHERE: Final = {
     413: "The body is too large",
@@ -155,6 +156,8 @@ def _describe_route(path: str, route: dict[str, Any], release: str, access: bool
         route["security"] = [{name: []} for name in SCHEMES]
     for status, meaning in told.items():
         route["responses"].setdefault(str(status), {})["description"] = meaning
+    if path == METRICS:
+        route["responses"]["200"]["content"] = {"text/plain": {"schema": {"type": "string"}}}
     header = {"description": "Id of the release.", "schema": {"type": "string"}, "example": release}
     for status, answer in route["responses"].items():
         answer.setdefault("headers", {})["X-Cradle-Release"] = header

@@ -52,7 +52,6 @@ class Selection:
         """Return the query of some rows: one JSON text per row, or columns as the format can hold them."""
         wanted = self.wish.columns or tuple(self.kinds)
         columns = ", ".join(_quoted(name) for name in wanted)
-        # Without an order asked for, the file's own is that of the key, and is kept.
         rows = f'select {columns} from "{self.table}"{self._where()}{self._order()} limit ? offset ?'
         if shape == "json":
             rows = f"select to_json(t)::varchar as line from ({rows}) t"
@@ -65,11 +64,10 @@ class Selection:
         return f" where {' and '.join(tests)}" if tests else ""
 
     def _order(self) -> str:
-        if not self.wish.sort:
-            return ""
         asked = [(name.removeprefix("-"), " desc" if name.startswith("-") else "") for name in self.wish.sort]
         rest = [(name, "") for name in self.key if name not in {one for one, _ in asked}]
-        return " order by " + ", ".join(f"{_quoted(name)}{way} nulls last" for name, way in [*asked, *rest])
+        order = [f"{_quoted(name)}{way} nulls last" for name, way in [*asked, *rest]]
+        return f" order by {', '.join(order) or 'all'}"
 
 
 def twice(names: Iterable[str]) -> list[str]:

@@ -22,6 +22,8 @@ pytestmark = pytest.mark.integration
 HEADER = "X-Cradle-Release"
 ROUTES = (
     "/health",
+    "/ready",
+    "/metrics",
     "/stats",
     "/tables",
     "/tables/marts.orders/rows",
@@ -70,8 +72,12 @@ def test_each_route_answers_and_names_the_release(api: TestClient, manifest: Man
     answer = api.get(route)
     assert answer.status_code == 200
     assert answer.headers.get_list(HEADER) == [manifest.release_id]
-    assert answer.headers["content-type"] == "application/json"
-    assert answer.json()
+    if route == "/metrics":
+        assert answer.headers["content-type"].startswith("text/plain")
+        assert "cradle_ready" in answer.text
+    else:
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.json()
 
 
 @pytest.mark.parametrize(
@@ -208,7 +214,8 @@ def test_openapi_describes_every_route_parameter_and_answer(api: TestClient) -> 
         route = methods["get"]
         assert route["summary"]
         assert route["tags"]
-        assert route["responses"]["200"]["content"]["application/json"]["schema"], path
+        media = "text/plain" if path == "/metrics" else "application/json"
+        assert route["responses"]["200"]["content"][media]["schema"], path
         for parameter in route.get("parameters", []):
             told = {**parameter, **parameter["schema"]}
             assert told.get("description"), f"{path}: {parameter['name']} has no description"
