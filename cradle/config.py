@@ -49,6 +49,7 @@ class Settings(BaseSettings):
     airflow_home: Path | None = Field(
         default=None, description="AIRFLOW_HOME of an Airflow with a database of its own; none: embedded, on SQLite."
     )
+    registry: str | None = Field(default=None, description="Registry to push to: host[:port][/prefix]; none: none.")
     base_layout: Path | None = Field(default=None, description="OCI layout of the base image; none: data layers only.")
     model_folder: Path | None = Field(default=None, description="Folder with embedding models, one per sub-folder.")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where texts are embedded.")

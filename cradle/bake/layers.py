@@ -17,7 +17,7 @@ import pyarrow as pa
 from cradle.bake import oci
 from cradle.bake.encoder import ENCODER_FORMAT, export_encoder
 from cradle.bake.export import EXPORT_FORMAT, write_key_index, write_parquet
-from cradle.bake.oci import Layer
+from cradle.bake.oci import PREFIX, Layer
 from cradle.bake.tarball import write_layer
 from cradle.bake.vectors import PLACES, VECTORS_FORMAT, Vectors, part_file
 from cradle.catalog import Lake, read, relative_location
@@ -27,7 +27,6 @@ from cradle.installation import Column, Installation
 from cradle.manifest import ColumnEntry, EncoderEntry, FileEntry, Manifest, TableEntry, VectorsEntry
 from cradle.releases import PinnedTable, Release
 
-PREFIX = "cradle"  # folder in the image
 KEYED = ("marts.syndication_products", "marts.orders")  # tables that are looked up by key
 
 

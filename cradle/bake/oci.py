@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import tarfile
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from cradle.points import point
 _TYPE: Final = "application/vnd.oci.image."
 MANIFEST_TYPE: Final = _TYPE + "manifest.v1+json"
 INDEX_TYPE: Final = _TYPE + "index.v1+json"
+PREFIX: Final = "cradle"  # folder of the image that holds the data
 DATA: Final = "cradle.layer"  # annotation of a layer that holds a release's data
 REF_NAME: Final = "org.opencontainers.image.ref.name"
 
@@ -114,6 +116,26 @@ def get_json(layout: Path, digest: str) -> Any:
     if "sha256:" + hashlib.sha256(data).hexdigest() != digest:
         raise VerifyFailed(f"blob {digest} in {layout} is damaged.")
     return json.loads(data)
+
+
+def file_of(layout: Path, manifest: dict[str, Any], layer: str, name: str) -> bytes:
+    """Return one file of the data layer with a name.
+
+    Raises:
+        VerifyFailed: the image has no such layer or file.
+    """
+    for entry in manifest["layers"]:
+        if entry.get("annotations", {}).get(DATA) == layer:
+            with tarfile.open(blob_path(layout, entry["digest"])) as tar:
+                stream = tar.extractfile(f"{PREFIX}/{name}")
+                if stream is not None:
+                    return stream.read()
+    raise VerifyFailed(f"the image in {layout} has no {name} in a layer {layer}.")
+
+
+def sha256(data: bytes) -> str:
+    """Return the SHA-256 (hex) of some bytes."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def image_of(base: Path) -> str:

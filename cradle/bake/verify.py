@@ -277,7 +277,12 @@ def _start(checks: list[Check], layout: Path, digest: str, manifest: Manifest) -
     return reports[0]
 
 
+def report_path(settings: Settings, customer: str, digest: str) -> Path:
+    """Return where the report of an image lies; the page for people lies beside it."""
+    return settings.images(customer) / "verify" / f"{digest.removeprefix('sha256:')}.json"
+
+
 def _report(settings: Settings, customer: str, result: VerifyResult) -> None:
-    path = settings.images(customer) / "verify" / f"{result.digest.removeprefix('sha256:')}.json"
+    path = report_path(settings, customer, result.digest)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(result.model_dump_json(indent=1), encoding="utf-8")

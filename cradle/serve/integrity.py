@@ -5,19 +5,15 @@ At start: the publisher's signature, the size of every file, the bytes of small 
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import json
 import threading
 from pathlib import Path
 from typing import Final
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from cradle.errors import VerifyFailed
 from cradle.log import get
 from cradle.manifest import FILE, Manifest
+from cradle.signed import fingerprint, read_signed
 
 log = get("integrity")
 SMALL: Final = 1 << 20  # bytes; files up to this size are read before the first answer
@@ -69,31 +65,21 @@ def check_signature(root: Path, signature: Path) -> str:
     """Return the publisher's fingerprint when the signed statement is about this image.
 
     Args:
-        signature: JSON with `statement`, `public_key` and `signature` (base64), as `cradle publish` writes it.
+        signature: a signed statement, as `cradle publish` writes it.
 
     Raises:
         VerifyFailed: the signature is wrong, or about other files.
     """
     try:
-        signed = json.loads(signature.read_bytes())
-        statement = base64.b64decode(signed["statement"])
-        key = base64.b64decode(signed["public_key"])
-        Ed25519PublicKey.from_public_bytes(key).verify(base64.b64decode(signed["signature"]), statement)
-        promised = json.loads(statement)["manifest_sha256"]
-    except (OSError, ValueError, KeyError, TypeError, InvalidSignature) as error:
+        data = signature.read_bytes()
+    except OSError as error:
         raise VerifyFailed(
-            f"{signature}: the publisher's signature is wrong ({type(error).__name__}). "
-            f"Fetch the package again, and compare its fingerprint with the publisher's."
+            f"{signature} can't be read: {error.strerror}. Mount the package's signature.json."
         ) from error
-    if _sha256(root / FILE) != promised:
+    statement, key = read_signed(data, signature.name)
+    if _sha256(root / FILE) != statement.get("manifest_sha256"):
         raise VerifyFailed(f"{signature} is about another image: its manifest has another hash than {root / FILE}.")
     return fingerprint(key)
-
-
-def fingerprint(public_key: bytes) -> str:
-    """Return what people compare over a second channel: SHA-256 of the key, in groups of four."""
-    text = hashlib.sha256(public_key).hexdigest()[:40]
-    return " ".join(text[at : at + 4] for at in range(0, len(text), 4))
 
 
 def _sha256(path: Path) -> str:

@@ -20,7 +20,7 @@ import pytest
 
 from cradle.bake import oci
 from cradle.bake.export import write_key_index, write_parquet
-from cradle.bake.layers import PREFIX
+from cradle.bake.oci import PREFIX
 from cradle.bake.tarball import write_layer
 from cradle.bake.unpack import images, unpack
 from cradle.bake.verify import verify_image

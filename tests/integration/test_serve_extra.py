@@ -19,8 +19,8 @@ from cradle.bake.unpack import images, unpack
 from cradle.config import PROJECT, Settings, clean_environment
 from cradle.errors import Unavailable, VerifyFailed
 from cradle.manifest import read_manifest
-from cradle.serve.server import serve
 from cradle.serve.questions import allowed_modules
+from cradle.serve.server import serve
 
 pytestmark = pytest.mark.integration
 FACTORY = ("airflow", "chromadb", "dbt", "dlt", "dlt_pipelines", "langchain", "pandas", "pyiceberg")
