@@ -33,6 +33,7 @@ class Operation(_Model):
     port_base: int = Field(
         default=9390, ge=1024, le=65_500, description="9300 + 10 x n; API at + 2, dashboards at + 3."
     )
+    age_recipient: str | None = Field(default=None, description="The customer's age public key: age1….")
     retention_days: int = Field(default=30, ge=1)
     alerts: tuple[str, ...] = ()
     services: tuple[str, ...] = Field(default=(), description="MCP services switched on.")

@@ -16,14 +16,14 @@ LEVEL: Final = 6
 class Gzipped:
     """A sink that compresses what is written into another sink."""
 
-    def __init__(self, sink: IO[bytes]) -> None:
-        self._sink, self._held = sink, bytearray()
+    def __init__(self, sink: IO[bytes], level: int = LEVEL) -> None:
+        self._sink, self._level, self._held = sink, level, bytearray()
 
     def write(self, data: bytes) -> int:
         """Take bytes; whole members are passed on at once."""
         self._held += data
         while len(self._held) >= MEMBER:
-            self._sink.write(deflate.gzip_compress(bytes(self._held[:MEMBER]), LEVEL))
+            self._sink.write(deflate.gzip_compress(bytes(self._held[:MEMBER]), self._level))
             del self._held[:MEMBER]
         return len(data)
 
@@ -32,5 +32,5 @@ class Gzipped:
 
     def close(self) -> None:
         """Write the last member; an empty stream has one too."""
-        self._sink.write(deflate.gzip_compress(bytes(self._held), LEVEL))
+        self._sink.write(deflate.gzip_compress(bytes(self._held), self._level))
         self._held.clear()

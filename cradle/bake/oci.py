@@ -157,6 +157,18 @@ def blobs_of(layout: Path, image: str) -> list[dict[str, Any]]:
     return [{"digest": image, "size": size}, manifest["config"], *manifest["layers"]]
 
 
+def refuse_damaged(layout: Path, digest: str) -> None:
+    """Hash a blob.
+
+    Raises:
+        VerifyFailed: its bytes are not those of its digest.
+    """
+    with blob_path(layout, digest).open("rb") as stream:
+        found = "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != digest:
+        raise VerifyFailed(f"blob {digest} is damaged: its bytes hash to {found}.")
+
+
 def base_image(base: Path | None, layout: Path) -> tuple[dict[str, Any], dict[str, Any], str | None]:
     """Return (config, manifest, digest) to append to; the base's blobs are linked into the layout, not copied.
 

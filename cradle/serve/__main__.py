@@ -37,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--base", type=int, help="port base; API at + 2, dashboards at + 3; none: as baked")
     serve.add_argument("--state", type=Path, default=Path("/state"), help="the only writable folder: keys, audit")
     serve.add_argument("--access", action="store_true", help="ask for API keys")
+    serve.add_argument("--keys", type=Path, help="keys.json with the first keys, for an empty state folder")
     serve.add_argument("--signature", type=Path, help="the publisher's signed statement, checked at start")
     serve.add_argument("--no-dashboards", dest="dashboards", action="store_false", help="the API alone")
     serve.add_argument("--threads", type=int, default=2, help="threads of DuckDB, of the encoder and of the index")
@@ -45,6 +46,11 @@ def _parser() -> argparse.ArgumentParser:
     _command(commands, "verify", _verify, "Hash every file of the image again.")
     questions = _command(commands, "questions", _questions, "Put the golden questions to the running service.")
     questions.add_argument("--base", type=int, help="port base; none: as baked")
+    questions.add_argument("--key", help="API key, where the service asks for one")
+    apply = _command(commands, "apply", _apply, "Turn the installed image into the next one, in an OCI layout.")
+    apply.add_argument("delta", type=Path, help="the delta of the package")
+    apply.add_argument("--layout", type=Path, required=True, help="folder of the image that is installed")
+    apply.add_argument("--statement", type=Path, required=True, help="signature.json of the package")
     return parser
 
 
@@ -66,6 +72,7 @@ def _serve(chosen: argparse.Namespace) -> int:
         base=chosen.base,
         state=chosen.state,
         access=chosen.access,
+        keys=chosen.keys,
         signature=chosen.signature,
         dashboards=chosen.dashboards,
         threads=chosen.threads,
@@ -104,9 +111,17 @@ def _questions(chosen: argparse.Namespace) -> int:
     from cradle.serve.questions import ask
 
     manifest = read_manifest(chosen.root)
-    answers = ask(f"http://127.0.0.1:{(chosen.base or manifest.port_base) + API}", manifest)
+    answers = ask(f"http://127.0.0.1:{(chosen.base or manifest.port_base) + API}", manifest, chosen.key)
     print(json.dumps(answers))
     return 0 if all(answer["ok"] for answer in answers) else 1
+
+
+def _apply(chosen: argparse.Namespace) -> int:
+    from cradle.delivery.installed import apply
+
+    image, name = apply(chosen.delta, chosen.layout, chosen.statement)
+    print(json.dumps({"image": image, "name": name, "next": f"tar -cf - -C {chosen.layout} . | docker load"}))
+    return 0
 
 
 if __name__ == "__main__":

@@ -12,10 +12,10 @@ from fastapi.exceptions import RequestValidationError
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
 from cradle import __version__
+from cradle.access import Keys, active_admins
 from cradle.errors import ConfigError
 from cradle.log import get
 from cradle.serve import schemas
-from cradle.serve.access import Keys, active_admins
 from cradle.serve.audit import Audit
 from cradle.serve.bounds import Bounded, Bounds, Receive, Scope, Send
 from cradle.serve.credentials import add_keys, add_tokens

@@ -16,6 +16,7 @@ from typing import Any
 
 import uvicorn
 
+from cradle.access import FILE, read_keys, write_keys
 from cradle.errors import ConfigError
 from cradle.log import get
 from cradle.serve.app import create_app
@@ -35,6 +36,7 @@ def run(
     base: int | None = None,
     state: Path | None = None,
     access: bool = False,
+    keys: Path | None = None,
     signature: Path | None = None,
     dashboards: bool = True,
     threads: int = 2,
@@ -43,6 +45,7 @@ def run(
 
     Args:
         base: port base; none: the one in the manifest.
+        keys: file with the first keys, taken over when the state folder has none.
         signature: the publisher's signed statement; none: no signature is asked for.
 
     Raises:
@@ -55,7 +58,7 @@ def run(
     ports = base or store.manifest.port_base
     listener = listen(host, ports + API)
     log.info("serving", port=ports + API, release=store.manifest.release_id, seconds=round(process_seconds(), 3))
-    app = create_app(root, threads, store=store, **_access(state, access))
+    app = create_app(root, threads, store=store, **_access(state, access, keys))
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=10))
     child = _Dashboards(root, host, ports + DASHBOARDS, store, server) if dashboards else None
     if child:
@@ -68,10 +71,14 @@ def run(
     return 1 if failed else 0
 
 
-def _access(state: Path | None, access: bool) -> dict[str, Any]:
-    if access and (state is None or not state.is_dir()):
+def _access(state: Path | None, access: bool, keys: Path | None) -> dict[str, Any]:
+    if not access:
+        return {}
+    if state is None or not state.is_dir():
         raise ConfigError(f"--access needs the folder of keys: {state} is no folder. Mount one with --state.")
-    return {"state": state, "access": access} if access else {}
+    if keys is not None and not (state / FILE).exists():
+        write_keys(state, read_keys(keys.parent))
+    return {"state": state, "access": access}
 
 
 class _Dashboards:

@@ -7,8 +7,8 @@ from typing import Annotated
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi import Path as InPath
 
+from cradle.access import Keys, Record, active_admins, new_key, now
 from cradle.serve import schemas
-from cradle.serve.access import Keys, Record, active_admins, new_key, now
 from cradle.serve.guard import admin_only, identity_of
 from cradle.serve.problems import Refusal
 from cradle.serve.tokens import Tokens

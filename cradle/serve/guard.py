@@ -15,9 +15,9 @@ from limits.strategies import MovingWindowRateLimiter
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
+from cradle.access import Keys, Record
 from cradle.errors import CradleError
 from cradle.log import get
-from cradle.serve.access import Keys, Record
 from cradle.serve.audit import Audit, safe_query, safe_text
 from cradle.serve.bounds import Message, Receive, Scope, Send
 from cradle.serve.problems import OPEN, Refusal, problem, refused

@@ -12,8 +12,8 @@ from typing import Final
 
 import jwt
 
+from cradle.access import Keys, Record
 from cradle.log import get
-from cradle.serve.access import Keys, Record
 
 log = get("serve")
 FILE: Final = "token.secret"

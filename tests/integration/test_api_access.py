@@ -17,12 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
+from cradle.access import FILE, new_key, read_keys, write_keys
 from cradle.bake.unpack import images, unpack
 from cradle.config import Settings
 from cradle.errors import ConfigError, Unavailable
 from cradle.manifest import read_manifest
 from cradle.serve import audit
-from cradle.serve.access import FILE, new_key, read_keys, write_keys
 from cradle.serve.app import create_app
 from cradle.serve.bounds import Bounds
 from cradle.serve.tokens import FILE as SECRET

@@ -1,0 +1,45 @@
+"""What an installed image does with a delta: checks who sent it, rebuilds the next image, makes the layout loadable."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from cradle.delivery.apply import apply_delta
+from cradle.delivery.layout import blob_path, canonical, index_entries, ref_of, replace_file
+from cradle.errors import VerifyFailed
+from cradle.signed import read_signed
+
+
+def apply(delta: Path, layout: Path, statement: Path) -> tuple[str, str]:
+    """Turn the image of a layout into the delta's target; return its digest and its name.
+
+    Args:
+        statement: the package's signature.json; the delta's own signature lies beside the delta, with `.sig`.
+
+    Raises:
+        VerifyFailed: a signature is wrong, the base is another or damaged, or the result is not what was signed.
+    """
+    try:
+        data = statement.read_bytes()
+    except OSError as error:
+        raise VerifyFailed(
+            f"{statement} can't be read: {error.strerror}. Give the package's signature.json."
+        ) from error
+    said, key = read_signed(data, statement.name)
+    image = apply_delta(delta, layout, public_key=key, signature=delta.with_name(f"{delta.name}.sig"))
+    if image != said.get("image"):
+        raise VerifyFailed(f"{delta.name} makes {image}; {statement.name} is about {said.get('image')}.")
+    name = next(ref_of(entry) for entry in index_entries(layout) if entry["digest"] == image)
+    _let_docker_read(layout, image, name)
+    return image, name
+
+
+def _let_docker_read(layout: Path, image: str, name: str) -> None:
+    """Write Docker's own list of layers, which engines before 25 read."""
+    manifest = json.loads(blob_path(layout, image).read_bytes())
+    paths = [
+        f"blobs/sha256/{one['digest'].removeprefix('sha256:')}" for one in (manifest["config"], *manifest["layers"])
+    ]
+    listed = [{"Config": paths[0], "RepoTags": [name], "Layers": paths[1:]}]
+    replace_file(layout / "manifest.json", canonical(listed))
