@@ -40,7 +40,8 @@ def day(found: Settings, customer: str, text: str | None) -> date:
         raise ConfigError(f"--date {text!r} is not a date. Write it as YYYY-MM-DD, for example 2024-04-01.") from error
 
 
-def _optional_day(found: Settings, customer: str, text: str | None) -> date | None:
+def optional_day(found: Settings, customer: str, text: str | None) -> date | None:
+    """Return the date that a user gave, None when there is none."""
     return day(found, customer, text) if text is not None else None
 
 
@@ -137,7 +138,7 @@ def bake(
     from cradle.bake import bake as verb
 
     found = ready()
-    result = verb(found, customer, _optional_day(found, customer, when), release_id=release_id, out=out)
+    result = verb(found, customer, optional_day(found, customer, when), release_id=release_id, out=out)
     layers = [(one.name, f"{size(one.bytes)}{', reused' if one.reused else ''}") for one in result.layers]
     facts = [("image", result.digest), ("size", size(result.bytes)), ("to ship", size(result.bytes_to_ship))]
     _emit(result, as_json, f"{customer}: baked {result.release_id[:12]}", *layers, *facts)
@@ -148,7 +149,7 @@ def verify(customer: CustomerName, when: Date = None, release_id: Release = None
     from cradle.bake import verify as verb
 
     found = ready()
-    result = verb(found, customer, _optional_day(found, customer, when), release_id=release_id)
+    result = verb(found, customer, optional_day(found, customer, when), release_id=release_id)
     checks = [(check.name, check.detail) for check in result.checks]
     _emit(result, as_json, f"{customer}: verified {result.digest}", *checks, ("seconds", result.answer_seconds))
 
