@@ -14,7 +14,7 @@ import pyrage
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from pydantic import BaseModel, ConfigDict
 
-from cradle.access import Role, new_key, write_keys
+from cradle.access import FILE, Role, new_key, write_keys
 from cradle.bake import oci
 from cradle.bake.archive import write_archive
 from cradle.bake.gzipped import Gzipped
@@ -161,6 +161,7 @@ def _credentials(customer: str, recipient: str | None, folder: Path) -> None:
         raise ConfigError(f"{recipient!r} is no age public key: {error}. It begins with age1.") from error
     made = {role: new_key(role) for role in ROLES}
     write_keys(folder, [record for _, record in made.values()])
+    (folder / FILE).chmod(0o644)  # hashes alone, and the container's user must read it
     lines = [f"First keys of {customer}. Replace them with your own: see INSTALL.html.", ""]
     lines += [f"{role}: {key}" for role, (key, _) in made.items()]
     (folder / "credentials.age").write_bytes(pyrage.encrypt("\n".join([*lines, ""]).encode(), [to]))

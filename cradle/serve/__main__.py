@@ -94,9 +94,11 @@ def _health(chosen: argparse.Namespace) -> int:
 
 
 def _verify(chosen: argparse.Namespace) -> int:
+    from cradle.log import set_up
     from cradle.manifest import read_manifest
     from cradle.serve.integrity import Integrity
 
+    set_up(json=True)
     manifest = read_manifest(chosen.root)
     files = Integrity(chosen.root, manifest)
     files.check_start()
