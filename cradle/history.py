@@ -10,14 +10,12 @@ from datetime import UTC, date, datetime
 import duckdb
 
 from cradle.catalog import Lake, Pin, connect_duckdb, open_lake, publish, readable, register_again, resolve
-from cradle.catalog.connect import Role, known_roles
+from cradle.catalog.connect import Role, known_roles, reading_role
 from cradle.catalog.run import run_lock
 from cradle.config import Settings
 from cradle.errors import ConfigError, MissingStep
 from cradle.outcomes import outcome
 from cradle.releases import Release, append_release, find, newest_attempt, releases
-
-READERS: tuple[Role, ...] = ("engineer", "analyst", "pipeline")
 
 
 def release_as_of(lake: Lake, day: date) -> Release:
@@ -36,13 +34,8 @@ def release_as_of(lake: Lake, day: date) -> Release:
 
 
 def open_history(settings: Settings, customer: str, day: date | None) -> tuple[duckdb.DuckDBPyConnection, Release]:
-    """Return a DuckDB whose views are the tables of one release: the current one, or that of a day.
-
-    It reads with the engineer's or the analyst's secret where there is one, never with more rights than needed.
-    """
-    known = known_roles(settings, customer)
-    role: Role = next((one for one in READERS if one in known), "pipeline")
-    lake = open_lake(settings, customer, role)
+    """Return a DuckDB whose views are the tables of one release: the current one, or that of a day."""
+    lake = open_lake(settings, customer, reading_role(settings, customer))
     release = release_as_of(lake, day) if day else find(lake)
     con = connect_duckdb(settings)
     for table, pin in release.pins.items():

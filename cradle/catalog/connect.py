@@ -22,6 +22,7 @@ from cradle.config import Settings
 from cradle.secrets import ANY, OPERATOR, has_secret, read_secret
 
 Role = Literal["pipeline", "analyst", "engineer", "admin"]
+READERS: tuple[Role, ...] = ("engineer", "analyst")
 TOKEN_PATH = "/v1/oauth/tokens"
 
 
@@ -51,6 +52,12 @@ def known_roles(settings: Settings, customer: str) -> tuple[Role, ...]:
     return tuple(
         role for role in roles if has_secret(settings, customer, secret_environment(role, settings.environment), role)
     )
+
+
+def reading_role(settings: Settings, customer: str) -> Role:
+    """Return the role to read with: the engineer or the analyst where its secret is, never more rights than needed."""
+    known = known_roles(settings, customer)
+    return next((role for role in READERS if role in known), "pipeline")
 
 
 def _embedded(settings: Settings, customer: str) -> Catalog:
