@@ -138,6 +138,7 @@ class Image(_Model):
 
     tables: tuple[str, ...] = ()
     golden: tuple[GoldenQuestion, ...] = ()
+    originals: bool = Field(default=False, description="Also the documents as they were delivered.")
 
 
 class Installation(_Model):

@@ -76,6 +76,21 @@ class EncoderEntry(_Model):
     loss: float
 
 
+class OriginalEntry(_Model):
+    """A document's original file, as the customer delivered it."""
+
+    file: str
+    name: str
+    media_type: str
+
+
+class NotesEntry(_Model):
+    """The release notes: what changed since another release; none: this is the first."""
+
+    file: str
+    since: str | None
+
+
 class Manifest(_Model):
     """All that a release's image promises."""
 
@@ -94,6 +109,8 @@ class Manifest(_Model):
     tables: dict[str, TableEntry]
     vectors: VectorsEntry | None
     encoder: EncoderEntry | None
+    originals: dict[str, OriginalEntry] = Field(default={}, description="By document id.")
+    notes: NotesEntry | None
     golden: tuple[GoldenQuestion, ...]
     files: dict[str, FileEntry]
 

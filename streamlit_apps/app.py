@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from streamlit_apps.pages import catalogue, nights, sales
+from streamlit_apps.pages import catalogue, changes, nights, sales
 from streamlit_apps.released import choose
 
 st.set_page_config(page_title="Cradle", page_icon=":material/deployed_code:", layout="wide")
@@ -16,6 +16,7 @@ page = st.navigation(
     [
         st.Page(sales.show, title="Sales", icon=":material/monitoring:", url_path="sales", default=True),
         st.Page(catalogue.show, title="Catalogue", icon=":material/search:", url_path="catalogue"),
+        st.Page(changes.show, title="What changed", icon=":material/difference:", url_path="changes"),
         st.Page(nights.show, title="Nights", icon=":material/nightlight:", url_path="nights"),
     ]
 )

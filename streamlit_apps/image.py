@@ -12,7 +12,7 @@ from pathlib import Path
 import streamlit as st
 
 from cradle.manifest import read_manifest
-from streamlit_apps.pages import catalogue, sales
+from streamlit_apps.pages import catalogue, changes, sales
 from streamlit_apps.pinned import Pinned
 
 root = Path(sys.argv[1])
@@ -29,7 +29,8 @@ st.session_state["pinned"] = Pinned(
     root=root,
 )
 found = st.Page(catalogue.show, title="Catalogue", icon=":material/search:", url_path="catalogue")
-pages = [found]
+news = st.Page(changes.show, title="What changed", icon=":material/difference:", url_path="changes")
+pages = [found, news]
 if "marts.orders" in manifest.tables:
     pages.insert(0, st.Page(sales.show, title="Sales", icon=":material/monitoring:", url_path="sales"))
 page = st.navigation(pages)

@@ -108,7 +108,12 @@ def _bake(
     layout.mkdir(parents=True, exist_ok=True)
     before = oci.digests(layout)
     work = Layers(settings, lake, release, installation, layout)
-    made = [*work.table_layers(), *work.vector_layers()]
+    made = [
+        *work.table_layers(),
+        *work.vector_layers(),
+        *work.original_layers(),
+        *work.note_layers(_before(lake, release)),
+    ]
     base_digest = oci.image_of(base) if base else None
     manifest = work.manifest(base_digest, port_base)
     made.append(work.layer("manifest", {"bytes": manifest}, lambda to: (to / FILE).write_bytes(manifest) and None))
@@ -136,6 +141,12 @@ def _bake(
         ),
         reused=not fresh,
     )
+
+
+def _before(lake: Lake, release: Release) -> Release | None:
+    """Return the release that was current when this one was made; it stays the same one for ever."""
+    made = [one for one in releases.releases(lake) if one.sequence < release.sequence]
+    return next((one for one in reversed(made) if one.release_id != release.release_id), None)
 
 
 def _labels(release: Release, work: Layers, base: str | None) -> dict[str, str]:

@@ -10,23 +10,36 @@ import tempfile
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 
-from cradle.bake import oci
+from cradle.bake import oci, originals
 from cradle.bake.encoder import ENCODER_FORMAT, export_encoder
 from cradle.bake.export import EXPORT_FORMAT, write_key_index, write_parquet
 from cradle.bake.oci import PREFIX, Layer
 from cradle.bake.tarball import write_layer
 from cradle.bake.vectors import PLACES, VECTORS_FORMAT, Vectors, part_file
 from cradle.catalog import Lake, read, relative_location
+from cradle.changes import changes
 from cradle.config import Settings
 from cradle.digest import canonical_hash, file_sha256
 from cradle.installation import Column, Installation
-from cradle.manifest import ColumnEntry, EncoderEntry, FileEntry, Manifest, TableEntry, VectorsEntry
+from cradle.manifest import (
+    ColumnEntry,
+    EncoderEntry,
+    FileEntry,
+    Manifest,
+    NotesEntry,
+    OriginalEntry,
+    TableEntry,
+    VectorsEntry,
+)
 from cradle.releases import PinnedTable, Release
 
+NOTES: Final = "notes/changes.json"
+NOTES_FORMAT: Final = 1
+NOTES_ROWS: Final = 200  # rows of a table that are listed of each kind; all are counted
 KEYED = ("marts.syndication_products", "marts.orders")  # tables that are looked up by key
 
 
@@ -42,6 +55,8 @@ class Layers:
         self.tables: dict[str, TableEntry] = {}
         self.vectors: VectorsEntry | None = None
         self.encoder: EncoderEntry | None = None
+        self.originals: dict[str, OriginalEntry] = {}
+        self.notes: NotesEntry | None = None
         self._before = oci.digests(layout)
 
     def layer(
@@ -139,6 +154,36 @@ class Layers:
         kept = {"format": ENCODER_FORMAT, "model_key": collection.model_key, "loss": self.encoder.loss}
         return [*made, self.layer("encoder", kept, lambda to: _copy_encoder(folder, to), compress=True)]
 
+    def note_layers(self, before: Release | None) -> list[tuple[Layer, bool, Any]]:
+        """What changed since the release before this one; only said to be the first when it is."""
+        since = before.release_id if before else None
+        self.notes = NotesEntry(file=NOTES, since=since)
+        known = {"format": NOTES_FORMAT, "since": since, "release": self.release.release_id}
+        return [self.layer("notes", known, partial(self._write_notes, since))]
+
+    def _write_notes(self, since: str | None, folder: Path) -> None:
+        data = b"null"
+        if since is not None:
+            found = changes(self.settings, self.release.customer, since, self.release.release_id, NOTES_ROWS)
+            data = found.canonical()
+        (folder / NOTES).parent.mkdir()
+        (folder / NOTES).write_bytes(data)
+
+    def original_layers(self) -> list[tuple[Layer, bool, Any]]:
+        """The documents as they were delivered, when the parameters say so; cut by their hash."""
+        pin = self.release.pins.get("marts.general_documents")
+        if not self.installation.image.originals or pin is None:
+            return []
+        documents = originals.documents(self.lake, pin)
+        self.originals = originals.entries(documents)
+        made = []
+        for name, digests in originals.parts(documents).items():
+            known = {"format": originals.FORMAT, "files": digests}
+            made.append(
+                self.layer(name, known, partial(originals.export, self.settings, self.release.customer, digests))
+            )
+        return made
+
     def manifest(self, base: str | None, port_base: int) -> bytes:
         """Return the manifest of what was made so far."""
         release = self.release
@@ -157,6 +202,8 @@ class Layers:
             tables=self.tables,
             vectors=self.vectors,
             encoder=self.encoder,
+            originals=self.originals,
+            notes=self.notes,
             golden=self.installation.image.golden,
             files=self.files,
         ).canonical()

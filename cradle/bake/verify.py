@@ -29,6 +29,7 @@ from cradle.bake.damage import damaged_files
 from cradle.bake.engine import find_engine
 from cradle.bake.export import keyed_rows
 from cradle.bake.image import layout_of
+from cradle.bake.report import write_report
 from cradle.bake.unpack import images, unpack, unpack_into
 from cradle.catalog import open_lake
 from cradle.config import PROJECT, Settings, clean_environment
@@ -89,7 +90,7 @@ def verify(
         result = verify_image(settings, layout, digest)
         noted.counts = {"checks": len(result.checks), "failed": sum(not check.ok for check in result.checks)}
         noted.outputs = {"digest": digest, "answer_seconds": result.answer_seconds}
-        _report(settings, customer, result)
+        write_report(settings, customer, result)
         if not result.verified:
             lines = "\n".join(f"  {check.name}: {check.detail}" for check in result.checks if not check.ok)
             raise VerifyFailed(f"image {digest} of {customer} is not what its manifest promises:\n{lines}")
@@ -275,14 +276,3 @@ def _start(checks: list[Check], layout: Path, digest: str, manifest: Manifest) -
     for answer in reports[0].answers:
         checks.append(Check(name=f"container, {answer['name']}", ok=answer["ok"], detail=answer["detail"], seconds=0.0))
     return reports[0]
-
-
-def report_path(settings: Settings, customer: str, digest: str) -> Path:
-    """Return where the report of an image lies; the page for people lies beside it."""
-    return settings.images(customer) / "verify" / f"{digest.removeprefix('sha256:')}.json"
-
-
-def _report(settings: Settings, customer: str, result: VerifyResult) -> None:
-    path = report_path(settings, customer, result.digest)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(result.model_dump_json(indent=1), encoding="utf-8")

@@ -138,6 +138,25 @@ def list_releases(customer: CustomerName, as_json: AsJson = False) -> None:
     table(f"{customer}: releases", ["release", "logical date", "", "image", "", "version"], rows)
 
 
+@past.command("diff")
+def diff(
+    customer: CustomerName,
+    old: Annotated[str, typer.Argument(help="Release id, 12 or more characters.")],
+    new: Annotated[str, typer.Argument(help="Release id, 12 or more characters.")],
+    limit: Annotated[int, typer.Option(help="Rows listed per table; all are counted.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Tell the rows added, changed and removed. Example: cradle releases diff demo 0d2f03a9a9cb 2e7df1353fb6"""
+    from cradle.changes import changes
+
+    found = changes(ready(), customer, old, new, limit)
+    if as_json:
+        emit(found.model_dump(mode="json"), True, "", [])
+        return
+    rows = [[name, one.added, one.changed, one.removed] for name, one in found.tables.items()]
+    table(f"{customer}: {old[:12]} → {new[:12]}", ["table", "added", "changed", "removed"], rows)
+
+
 @past.command("rollback")
 def rollback(
     customer: CustomerName,

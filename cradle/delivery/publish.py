@@ -18,8 +18,9 @@ from pydantic import BaseModel, ConfigDict
 from cradle import releases
 from cradle.bake import oci
 from cradle.bake.image import layout_of
+from cradle.bake.report import report_path
 from cradle.bake.unpack import images
-from cradle.bake.verify import VerifyResult, report_path
+from cradle.bake.verify import VerifyResult
 from cradle.catalog import open_lake
 from cradle.config import Settings
 from cradle.delivery.registry import Pushed, push

@@ -19,6 +19,7 @@ from cradle.serve import schemas
 from cradle.serve.audit import Audit
 from cradle.serve.bounds import Bounded, Bounds, Receive, Scope, Send
 from cradle.serve.credentials import add_keys, add_tokens
+from cradle.serve.documents import add_documents
 from cradle.serve.formats import MEDIA_TYPES
 from cradle.serve.guard import Guard
 from cradle.serve.metrics import Counting, Metrics
@@ -93,6 +94,7 @@ def _with_routes(store: Store, metrics: Metrics, bounds: Bounds) -> FastAPI:
     add_errors(app)
     add_state(app, store, metrics)
     add_tables(app, store, bounds)
+    add_documents(app, store)
     add_products(app, store)
     _add_search(app, store)
     _add_legacy(app, store)
