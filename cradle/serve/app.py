@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import AsyncIterator, MutableMapping
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +25,7 @@ from cradle.serve.formats import MEDIA_TYPES
 from cradle.serve.guard import Guard
 from cradle.serve.metrics import Counting, Metrics
 from cradle.serve.problems import OPEN, add_errors, describe
+from cradle.serve.sql import Runner, add_sql
 from cradle.serve.state import VECTORS, add_state
 from cradle.serve.store import Store
 from cradle.serve.tables import add_products, add_tables
@@ -75,7 +77,8 @@ def create_app(
     """
     store, limits = store or Store(root, threads), bounds or Bounds()
     metrics = Metrics(store.manifest.customer, store.manifest.release_id)
-    app = _with_routes(store, metrics, limits)
+    runner = Runner(store.root, store.manifest, limits, threads)
+    app = _with_routes(store, metrics, limits, runner)
     describe(app, store.manifest.release_id, access=access)
     app.add_middleware(GZipMiddleware, minimum_size=500, compresslevel=GZIP_LEVEL, exclude_content_types=PACKED)
     bounded = Bounded(app, limits)
@@ -84,18 +87,25 @@ def create_app(
     return ReleaseHeader(Counting(guarded, metrics), store.manifest.release_id)
 
 
-def _with_routes(store: Store, metrics: Metrics, bounds: Bounds) -> FastAPI:
+def _with_routes(store: Store, metrics: Metrics, bounds: Bounds, runner: Runner) -> FastAPI:
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        runner.close()
+
     app = FastAPI(
         title=f"Cradle data API of {store.manifest.customer}",
         version=__version__,
         description=f"Tables, products and search of release `{store.manifest.release_id[:12]}`. Read-only.",
         dependencies=[Depends(only_known_parameters)],
+        lifespan=life,
     )
     add_errors(app)
     add_state(app, store, metrics)
     add_tables(app, store, bounds)
     add_documents(app, store)
     add_products(app, store)
+    add_sql(app, runner, bounds)
     _add_search(app, store)
     _add_legacy(app, store)
     return app

@@ -25,6 +25,13 @@ class Bounds:
         body: bytes of a request's body.
         rate: requests of one key.
         token_seconds: how long a token is valid.
+        sql_seconds: for one statement; its process is killed then.
+        sql_rows: of one answer.
+        sql_bytes: of one answer.
+        sql_memory_mb: DuckDB's memory for one statement.
+        sql_process_mb: address space of the process it runs in.
+        sql_processes: statements at the same time.
+        sql_wait: seconds that a statement waits for its turn.
     """
 
     seconds: float = 30.0
@@ -33,6 +40,13 @@ class Bounds:
     body: int = 65_536
     rate: str = "600/minute"
     token_seconds: int = 900
+    sql_seconds: float = 10.0
+    sql_rows: int = 10_000
+    sql_bytes: int = 8_388_608
+    sql_memory_mb: int = 512
+    sql_process_mb: int = 2_048
+    sql_processes: int = 2
+    sql_wait: float = 5.0
 
 
 class Bounded:

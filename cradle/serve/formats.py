@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator
 from typing import Any, Final, Literal
 
+from cradle.serve.json_rows import valid
 from cradle.serve.problems import Refusal
 from cradle.serve.selection import Shape
 
@@ -91,7 +92,7 @@ def encoded(found: Iterator[Any], kind: Format) -> Iterator[tuple[bytes, int]]:
     schema = next(found)
     if kind == "jsonl":
         for batch in found:
-            yield "".join(f"{line}\n" for line in batch.column(0).to_pylist()).encode(), batch.num_rows
+            yield "".join(f"{valid(line)}\n" for line in batch.column(0).to_pylist()).encode(), batch.num_rows
         return
     import pyarrow as pa  # not at the start of the service: it takes longer than the first answer
 

@@ -166,3 +166,29 @@ class Keys(_Answer):
     """All keys."""
 
     keys: list[KeyInfo]
+
+
+class SqlQuery(_Answer):
+    """A query."""
+
+    sql: str = Field(
+        min_length=1, max_length=20_000, examples=["select region, sum(amount) as revenue from orders group by all"]
+    )
+    limit: int = Field(default=1_000, ge=0, description="Rows of the answer, at most 10,000.", examples=[1000])
+
+
+class SqlColumn(_Answer):
+    """A column of an answer."""
+
+    name: str = Field(examples=["revenue"])
+    type: str = Field(examples=["DECIMAL(38,4)"])
+
+
+class SqlAnswer(_Answer):
+    """Rows of a query. Decimals are JSON numbers with all their digits."""
+
+    sql: str = Field(description="The query as it was checked and ran.")
+    tables: list[str] = Field(description="Tables that it read.", examples=[["marts.orders"]])
+    columns: list[SqlColumn]
+    truncated: bool = Field(description="Whether there are more rows than `limit`.")
+    rows: list[dict[str, Any]]

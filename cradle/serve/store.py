@@ -15,6 +15,7 @@ from cradle.lookup import row_of
 from cradle.manifest import Manifest, TableEntry, read_manifest
 from cradle.serve.deadline import TooSlow, within
 from cradle.serve.integrity import Integrity
+from cradle.serve.json_rows import valid
 from cradle.serve.metrics import process_seconds
 from cradle.serve.selection import Selection, Shape, Wish
 
@@ -176,7 +177,7 @@ class Store:
         """
         cursor = self._con.cursor()
         with within(cursor, seconds):
-            return [row[0] for row in cursor.execute(*selection.page("json", limit, offset)).fetchall()]
+            return [valid(row[0]) for row in cursor.execute(*selection.page("json", limit, offset)).fetchall()]
 
     def batches(
         self, selection: Selection, shape: Shape, limit: int, offset: int, seconds: float = SECONDS
