@@ -11,6 +11,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from cradle.serve.access import new_key, write_keys
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
@@ -19,7 +20,6 @@ from cradle.bake.unpack import images, unpack
 from cradle.config import Settings
 from cradle.manifest import Manifest, read_manifest
 from cradle.serve import audit
-from cradle.serve.access import new_key, write_keys
 from cradle.serve.app import create_app
 from cradle.serve.bounds import Bounds
 from cradle.serve.gate import Gate, Refused
