@@ -11,11 +11,11 @@ from typing import Any
 
 import duckdb
 import pytest
-from cradle.serve.access import new_key, write_keys
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
+from cradle.access import new_key, write_keys
 from cradle.bake.unpack import images, unpack
 from cradle.config import Settings
 from cradle.manifest import Manifest, read_manifest
