@@ -37,7 +37,9 @@ WORK: Final = ".applying"  # folder of the layout for files that are not blobs y
 PIECE: Final = 1 << 20
 
 
-def apply_delta(delta: Path, layout: Path, *, public_key: bytes | None, signature: Path | None) -> str:
+def apply_delta(
+    delta: Path, layout: Path, *, public_key: bytes | None, signature: Path | None, expected: str | None = None
+) -> str:
     """Make the delta's target from its base, both in this layout, and let the index name the target instead.
 
     The base's blobs stay; done again, nothing is written. A delta that was stopped goes on where it was.
@@ -45,6 +47,7 @@ def apply_delta(delta: Path, layout: Path, *, public_key: bytes | None, signatur
     Args:
         public_key: the 32 bytes of an ed25519 key; None takes a delta that nobody signed.
         signature: a file of 64 bytes, the signature of the delta's SHA-256 (32 bytes).
+        expected: digest of the only image that may come out.
 
     Returns:
         The digest of the target.
@@ -59,6 +62,8 @@ def apply_delta(delta: Path, layout: Path, *, public_key: bytes | None, signatur
         _check_signature(delta, unread.sha256, public_key, signature)
         point("apply.signature.after")
         header = parse(unread)
+        if expected not in (None, header.target):
+            raise VerifyFailed(f"{delta.name} makes image {header.target} where {expected} is expected.")
         try:
             _clear(layout)
             if not _is_done(layout, header):

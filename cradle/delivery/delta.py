@@ -1,7 +1,7 @@
 """Makes the delta between two images of a layout: one file from which the new image is rebuilt where the old one is.
 
 The same two images always give the same file.
-Flow: blobs that the new image needs and the old one lacks → blocks of the old one's blobs + literals → one file
+Flow: blobs that the new image needs and the old one lacks → blocks of those they replace + literals → one file
 """
 
 from __future__ import annotations
@@ -59,16 +59,17 @@ def make_delta(layout: Path, old: str, new: str, out: Path) -> DeltaResult:
     for digest, size in {**have, **need}.items():
         check_blob(layout, digest, size)
     missing = {digest: size for digest, size in need.items() if digest not in have}
+    replaced = [digest for digest in have if digest not in need]  # what stays is no source: it would cost its reading
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=out.parent) as spool:
         literals = _Packer(spool)
-        blocks = Blocks([_bytes(layout, digest) for digest in have])
+        blocks = Blocks([_bytes(layout, digest) for digest in replaced])
         plans = [
             BlobPlan(digest, size, tuple(_operations(_bytes(layout, digest), blocks, literals)))
             for digest, size in missing.items()
         ]
         literals.flush()
-        header = _header(old, entry, list(have), plans, literals)
+        header = _header(old, entry, replaced, plans, literals)
         sha256 = _write(out, header, spool)
     missing_bytes = sum(missing.values())
     return DeltaResult(
@@ -143,7 +144,7 @@ def _operations(data: Bytes, blocks: Blocks, literals: _Packer) -> Iterator[Oper
         yield literals.add(data[done:])
 
 
-def _header(old: str, entry: dict[str, Any], have: list[str], plans: list[BlobPlan], literals: _Packer) -> Header:
+def _header(old: str, entry: dict[str, Any], sources: list[str], plans: list[BlobPlan], literals: _Packer) -> Header:
     """Return the header; it names only those blobs of the base from which something is copied."""
     used = sorted({one[0] for plan in plans for one in plan.operations if len(one) == COPY})
     number = {source: at for at, source in enumerate(used)}
@@ -158,7 +159,7 @@ def _header(old: str, entry: dict[str, Any], have: list[str], plans: list[BlobPl
     return Header(
         base=old,
         entry=entry,
-        sources=tuple(have[source] for source in used),
+        sources=tuple(sources[source] for source in used),
         blobs=blobs,
         literal_bytes=literals.count,
         frames=tuple(literals.frames),

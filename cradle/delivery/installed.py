@@ -27,9 +27,8 @@ def apply(delta: Path, layout: Path, statement: Path) -> tuple[str, str]:
             f"{statement} can't be read: {error.strerror}. Give the package's signature.json."
         ) from error
     said, key = read_signed(data, statement.name)
-    image = apply_delta(delta, layout, public_key=key, signature=delta.with_name(f"{delta.name}.sig"))
-    if image != said.get("image"):
-        raise VerifyFailed(f"{delta.name} makes {image}; {statement.name} is about {said.get('image')}.")
+    signature, expected = delta.with_name(f"{delta.name}.sig"), str(said.get("image"))
+    image = apply_delta(delta, layout, public_key=key, signature=signature, expected=expected)
     name = next(ref_of(entry) for entry in index_entries(layout) if entry["digest"] == image)
     _let_docker_read(layout, image, name)
     return image, name

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cradle.bake.layers import PREFIX
+from cradle.bake.oci import PREFIX
 from cradle.bake.unpack import images, unpack_into
 from cradle.bake.verify import verify_image
 from cradle.catalog import open_lake, read

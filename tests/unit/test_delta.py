@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +22,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cradle.bake import oci
 from cradle.config import PROJECT, clean_environment
 from cradle.delivery import blocks, package
 from cradle.delivery.apply import apply_delta
@@ -157,18 +158,22 @@ def test_applying_what_was_made_gives_the_new_image(
     shutil.rmtree(folder)
 
 
+def in_a_tar(data: bytes) -> bytes:
+    sink = io.BytesIO()
+    with tarfile.open(fileobj=sink, mode="w") as tar:
+        entry = tarfile.TarInfo("cradle/tables/orders.parquet")
+        entry.size = len(data)
+        tar.addfile(entry, io.BytesIO(data))
+    return sink.getvalue()
+
+
 def test_one_page_of_a_hundred_costs_one_of_a_hundred(tmp_path: Path) -> None:
     draw = np.random.default_rng(7)
     pages = draw.integers(0, 256, (2000, PAGE), dtype=np.uint8)
     changed = pages.copy()
     picked = draw.choice(len(pages), len(pages) // 100, replace=False)
     changed[picked] = draw.integers(0, 256, (len(picked), PAGE), dtype=np.uint8)
-    tars = []
-    for name, data in (("a", pages), ("b", changed)):
-        (tmp_path / name / "tables").mkdir(parents=True)
-        (tmp_path / name / "tables" / "t.parquet").write_bytes(data.tobytes())
-        layer = oci.write_layer(tmp_path / "layout", tmp_path / name, "cradle", "sales")
-        tars.append(oci.blob_path(tmp_path / "layout", layer.digest).read_bytes())
+    tars = [in_a_tar(data.tobytes()) for data in (pages, changed)]
     made = case(tmp_path, [tars[0]], [tars[1]])
     assert made.apply() == made.new
     assert made.made.bytes < 0.011 * made.made.missing_bytes
@@ -273,6 +278,14 @@ def test_every_missing_or_damaged_blob_of_the_base_is_named(shop: Case) -> None:
     assert tree(shop.customer) == before
 
 
+def test_a_delta_to_another_image_than_the_expected_one_writes_nothing(shop: Case) -> None:
+    before = tree(shop.customer)
+    with pytest.raises(VerifyFailed, match=f"makes image {shop.new} where {shop.old} is expected"):
+        apply_delta(shop.delta, shop.customer, public_key=None, signature=None, expected=shop.old)
+    assert tree(shop.customer) == before
+    assert apply_delta(shop.delta, shop.customer, public_key=None, signature=None, expected=shop.new) == shop.new
+
+
 def test_another_base_is_told_by_name(shop: Case, tmp_path: Path) -> None:
     layout = tmp_path / "elsewhere"
     digest = image(layout, "other:one", [b"of another image"])
@@ -314,7 +327,7 @@ def assert_whole(layout: Path, digest: str, before: dict[str, str]) -> None:
     for one, size in blobs_of(layout, digest).items():
         check_blob(layout, one, size)
     now = tree(layout)
-    assert all(now[path] == sha for path, sha in before.items() if path not in ("index.json", ".lock"))
+    assert all(now[path] == sha for path, sha in before.items() if path != "index.json")
 
 
 def test_killed_again_and_again_it_comes_to_its_end(shop: Case, tmp_path: Path) -> None:
