@@ -1,5 +1,6 @@
-"""Search over an image's own files: query encoder, flat index, chunks."""
+"""Search over an image's own files: query encoder, flat index, chunks; by words without them."""
 
-from cradle.search.searcher import Hit, Searcher
+from cradle.search.hits import Hit
+from cradle.search.searcher import Searcher
 
 __all__ = ["Hit", "Searcher"]

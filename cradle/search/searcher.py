@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,25 +9,9 @@ import duckdb
 import numpy as np
 
 from cradle.manifest import Manifest
+from cradle.search.hits import COLUMNS, Hit, chunks_sql, quoted
 from cradle.vectors.encoder import QueryEncoder
 from cradle.vectors.flat import FlatIndex
-
-CHUNK_TABLES = {"products": "marts.products_chunks", "general": "marts.general_chunks"}
-
-
-@dataclass(frozen=True)
-class Hit:
-    """A chunk that was found; `score` is the cosine similarity."""
-
-    score: float
-    chunk_id: str
-    corpus: str
-    document_id: str
-    title: str | None
-    heading: str | None
-    text: str
-    sku: str | None
-    source_file: str | None
 
 
 class Searcher:
@@ -41,13 +24,8 @@ class Searcher:
         self._index = FlatIndex(*(root / part for part in manifest.vectors.parts))
         self._encoder = QueryEncoder(root / entry.file, root / entry.tokenizer, entry, threads)
         self._con = duckdb.connect(":memory:")
-        parts = [
-            f"select *, '{corpus}' as corpus from read_parquet('{_quoted(root / manifest.tables[table].file)}')"
-            for corpus, table in CHUNK_TABLES.items()
-            if table in manifest.tables
-        ]
-        self._con.execute(f"create view chunks as {' union all by name '.join(parts)}")
-        order = f"read_parquet('{_quoted(root / manifest.vectors.chunks)}', file_row_number = true)"
+        self._con.execute(f"create view chunks as {chunks_sql(root, manifest)}")
+        order = f"read_parquet('{quoted(root / manifest.vectors.chunks)}', file_row_number = true)"
         self._con.execute(
             f"create table places as select chunk_id, corpus, document_id, file_row_number as row from {order}"
         )
@@ -74,11 +52,6 @@ class Searcher:
         return np.asarray(rows["row"], dtype=np.int64)
 
     def _rows(self, ids: list[str]) -> list[dict[str, Any]]:
-        columns = ("chunk_id", "corpus", "document_id", "title", "heading", "text", "sku", "source_file")
         marks = ", ".join("?" for _ in ids)
-        found = self._con.cursor().execute(f"select {', '.join(columns)} from chunks where chunk_id in ({marks})", ids)
-        return [dict(zip(columns, row, strict=True)) for row in found.fetchall()] if ids else []
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")
+        found = self._con.cursor().execute(f"select {', '.join(COLUMNS)} from chunks where chunk_id in ({marks})", ids)
+        return [dict(zip(COLUMNS, row, strict=True)) for row in found.fetchall()] if ids else []

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
@@ -158,10 +158,15 @@ def _add_search(app: FastAPI, store: Store) -> None:
         corpus: Annotated[str | None, Query(description="`products` or `general`.", examples=["products"])] = None,
         sku: Annotated[str | None, Query(description="Only this product.", examples=["DEMO-MON-27"])] = None,
         document_id: Annotated[str | None, Query(description="Only this document.", examples=["DEMO-MON-27"])] = None,
+        mode: Annotated[
+            Literal["semantic", "lexical"] | None,
+            Query(description="By meaning or by words; none: by meaning, and by words while that can't be had."),
+        ] = None,
     ) -> schemas.Found:
         given = {"corpus": corpus, "sku": sku, "document_id": document_id}
-        hits = store.search(q, k, {name: value for name, value in given.items() if value is not None})
-        return schemas.Found(query=q, hits=[schemas.HitInfo(**asdict(hit)) for hit in hits])
+        filters = {name: value for name, value in given.items() if value is not None}
+        used, hits = store.search(q, k, filters, mode)
+        return schemas.Found(query=q, mode=used, hits=[schemas.HitInfo(**asdict(hit)) for hit in hits])
 
 
 def _add_legacy(app: FastAPI, store: Store) -> None:

@@ -101,6 +101,7 @@ class Found(_Answer):
     """Answer to a search."""
 
     query: str
+    mode: str = Field(description="`semantic`, or `lexical` while meaning can't be had.", examples=["semantic"])
     hits: list[HitInfo]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import duckdb
 
@@ -23,6 +23,7 @@ __all__ = ["Store", "TooSlow", "UnknownTable"]
 
 if TYPE_CHECKING:
     from cradle.search import Hit, Searcher
+    from cradle.search.lexical import Words
 
 log = get("serve")
 MEMORY = "512MB"
@@ -61,6 +62,7 @@ class Store:
         self._con.execute("set lock_configuration = true")
         self.ready_after["tables"] = process_seconds()
         self._searcher: Searcher | None = None
+        self._words: Words | None = None
         self.search_problem = "the release has no texts" if self.manifest.vectors is None else ""
         self.opening = background and self.manifest.vectors is not None
         if background:
@@ -207,15 +209,27 @@ class Store:
             return found[0] if found else None
         return row_of(self.root / entry.key_index, key)
 
-    def search(self, query: str, k: int, filters: dict[str, str]) -> list[Hit]:
-        """Return the k nearest chunks.
+    def search(
+        self, query: str, k: int, filters: dict[str, str], mode: str | None = None
+    ) -> tuple[Literal["semantic", "lexical"], list[Hit]]:
+        """Return how it was searched, and the k best chunks.
+
+        Args:
+            mode: `semantic` or `lexical`; none: by meaning, and by words while that can't be had.
 
         Raises:
-            CradleError: this release can't search, or not now.
+            CradleError: this release can't search so, or not now.
         """
-        if self._searcher is None:
-            raise CradleError(f"search is not available: {self.search_problem}.")
-        return self._searcher.search(query, k, filters)
+        if self.manifest.vectors is None or (mode == "semantic" and self._searcher is None):
+            why = "it is being opened; ask again in a second" if self.opening else self.search_problem
+            raise CradleError(f"search is not available: {why}.")
+        if self._searcher is not None and mode != "lexical":
+            return "semantic", self._searcher.search(query, k, filters)
+        from cradle.search.lexical import Words
+
+        if self._words is None:
+            self._words = Words(self.root, self.manifest)
+        return "lexical", self._words.search(query, k, filters)
 
     def bytes(self) -> int:
         """Return the size of all files."""
