@@ -11,7 +11,7 @@ FACTORY_IMAGE ?=
 BUILD_OPTIONS ?=
 COMPOSE := docker compose --file docker/compose.yaml
 
-.PHONY: help setup demo image up down ui test test-unit test-s3 test-services test-faults test-long lint lock docs
+.PHONY: help setup demo image up down ui test test-unit test-s3 test-services test-faults test-images test-long lint lock docs
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -52,8 +52,8 @@ down: ## Stop them; the data stay
 ui: $(STAMP) ## Start Airflow, the dashboards and the API of the image; Ctrl-C stops all three
 	@$(BIN)/cradle ui $(CUSTOMER)
 
-test: $(STAMP) lint test-unit ## Check the code and run all tests but the long ones
-	$(BIN)/python -m pytest -q -m "not long" --ignore=tests/unit
+test: $(STAMP) lint test-unit ## Check the code and run all tests but the long ones and those that need servers or an engine
+	$(BIN)/python -m pytest -q -m "not long and not engine" --ignore=tests/unit
 
 test-unit: $(STAMP) ## Run the unit tests
 	$(BIN)/python -m pytest -q tests/unit
@@ -66,6 +66,9 @@ test-services: $(STAMP) ## Run them over SeaweedFS, Polaris and PostgreSQL, and 
 
 test-faults: $(STAMP) ## Kill those servers in the middle of nights, lose their answers, end their keys, fill their disk
 	$(BIN)/python -m pytest -q --backend services -m faults tests
+
+test-images: $(STAMP) ## Build the base, start images, install packages; needs Docker or Podman
+	$(BIN)/python -m pytest -q -m engine tests
 
 test-long: $(STAMP) ## Run the long tests: whole nights killed and backfilled
 	$(BIN)/python -m pytest -q -m long

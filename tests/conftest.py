@@ -18,7 +18,8 @@ os.environ["CRADLE_ENVIRONMENT"] = "dev_analytics"  # whatever branch is checked
 CORPUS = PROJECT.parent / "shared" / "corpus"
 # Tests that may be skipped on CI, by the reason they give.
 NO_SERVERS = "these servers can't be had from the package registries"
-MAY_SKIP = ("the shared corpus is not beside the project", NO_SERVERS)
+NO_ENGINE = "no container engine answers on this machine"
+MAY_SKIP = ("the shared corpus is not beside the project", NO_SERVERS, NO_ENGINE)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

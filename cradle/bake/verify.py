@@ -24,9 +24,10 @@ from pydantic import BaseModel, ConfigDict
 
 from cradle import releases
 from cradle.bake import oci
+from cradle.bake.base import base_layout
 from cradle.bake.container import ContainerReport, run_container
 from cradle.bake.damage import damaged_files
-from cradle.bake.engine import find_engine
+from cradle.bake.engine import Engine, find_engine
 from cradle.bake.export import keyed_rows
 from cradle.bake.image import layout_of
 from cradle.bake.report import write_report
@@ -121,7 +122,7 @@ def verify_image(settings: Settings, layout: Path, digest: str) -> VerifyResult:
             _check(checks, "vectors", lambda: _vectors(root, manifest))
             if all(check.ok for check in checks):
                 answer_seconds = _ask(checks, root)
-                container = _start(checks, layout, digest, manifest)
+                container = _start(settings, checks, layout, digest, manifest)
     return VerifyResult(
         customer=manifest.customer if manifest else "",
         release_id=manifest.release_id if manifest else "",
@@ -262,7 +263,7 @@ def _ask(checks: list[Check], root: Path) -> float:
     return float(report["seconds"])
 
 
-def _start(checks: list[Check], layout: Path, digest: str, manifest: Manifest) -> ContainerReport:
+def _start(settings: Settings, checks: list[Check], layout: Path, digest: str, manifest: Manifest) -> ContainerReport:
     """Start the image where an engine answers; an image without a base can't be started."""
     if manifest.base is None:
         return ContainerReport(ran=False, reason="the image has no base: run `cradle base build`, then bake again")
@@ -270,9 +271,18 @@ def _start(checks: list[Check], layout: Path, digest: str, manifest: Manifest) -
     if engine is None:
         return ContainerReport(ran=False, reason="no container engine answers here")
     reports: list[ContainerReport] = []
+    _keep_base(settings, engine, manifest.base)
     _check(checks, "container", lambda: reports.append(run_container(engine, layout, digest)))
     if not reports:
         return ContainerReport(ran=False, reason=checks[-1].detail, engine=f"{engine.tool} {engine.version}")
     for answer in reports[0].answers:
         checks.append(Check(name=f"container, {answer['name']}", ok=answer["ok"], detail=answer["detail"], seconds=0.0))
     return reports[0]
+
+
+def _keep_base(settings: Settings, engine: Engine, base: str) -> None:
+    """Leave the base in the engine: its layers are then unpacked once, not for every image."""
+    with contextlib.suppress(MissingStep):
+        layout = base_layout(settings, base)
+        if layout is not None:
+            engine.load(layout, base, f"localhost/cradle-base:{base.removeprefix('sha256:')[:24]}")

@@ -1,0 +1,1 @@
+"""Images as containers: built, started, questioned, published, delivered. They need a container engine."""
