@@ -31,6 +31,7 @@ from cradle.bake.engine import Engine, find_engine
 from cradle.bake.export import keyed_rows
 from cradle.bake.image import layout_of
 from cradle.bake.report import write_report
+from cradle.bake.scan import no_leaks, no_secrets
 from cradle.bake.unpack import images, unpack, unpack_into
 from cradle.catalog import open_lake
 from cradle.config import PROJECT, Settings, clean_environment
@@ -120,6 +121,8 @@ def verify_image(settings: Settings, layout: Path, digest: str) -> VerifyResult:
             for table in manifest.tables:
                 _check(checks, f"table {table}", partial(_table, root, manifest, table))
             _check(checks, "vectors", lambda: _vectors(root, manifest))
+            _check(checks, "leaks", lambda: no_leaks(root, manifest.customer))
+            _check(checks, "secrets", lambda: no_secrets(root))
             if all(check.ok for check in checks):
                 answer_seconds = _ask(checks, root)
                 container = _start(settings, checks, layout, digest, manifest)
