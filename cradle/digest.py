@@ -41,3 +41,13 @@ def content_digest(con: Any, relation: str) -> str:
         f"(select sha256(to_json(r)::varchar) h from (select {columns} from {relation}) r)"
     ).fetchone()
     return canonical_hash({"format": DIGEST_FORMAT, "columns": [[row[0], row[1]] for row in described], "rows": rows})
+
+
+def content_digest_of(tables: dict[str, str], collection: str | None, model_key: str | None) -> str:
+    """Return the digest of what a release's data say, from those of its tables and of its collection."""
+    return canonical_hash({"tables": tables, "collection": collection, "model_key": model_key})
+
+
+def release_id_of(content_digest: str, epoch: int, params_hash: str) -> str:
+    """Return the id of a release: the same content, made with the same parameters, is the same release."""
+    return canonical_hash({"content": content_digest, "epoch": epoch, "params": params_hash})

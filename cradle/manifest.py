@@ -71,6 +71,7 @@ class EncoderEntry(_Model):
     file: str
     tokenizer: str
     query_prefix: str
+    passage_prefix: str = ""
     max_tokens: int
     normalize: bool
     loss: float

@@ -17,7 +17,7 @@ from cradle.catalog.deliveries import as_of
 from cradle.catalog.images import image_events, record_image_event
 from cradle.catalog.run import Run, open_run, run_lock
 from cradle.config import Settings
-from cradle.digest import canonical_hash, step_key
+from cradle.digest import content_digest_of, release_id_of, step_key
 from cradle.errors import Fenced, MissingStep
 from cradle.outcomes import outcome
 from cradle.points import point
@@ -179,14 +179,13 @@ def release(settings: Settings, customer: str, logical_date: date, attempt: int 
 def _describe(run: Run, attempt: int | None) -> Release:
     pins = _pins(run)
     collection = _collection(run, pins)
-    content = {
-        "tables": {table: pin.content_digest for table, pin in sorted(pins.items())},
-        "collection": collection.digest if collection else None,
-        "model_key": collection.model_key if collection else None,
-    }
     known = releases(run.lake)
-    content_digest = canonical_hash(content)
-    release_id = canonical_hash({"content": content_digest, "epoch": run.epoch, "params": run.valid.params_hash})
+    content_digest = content_digest_of(
+        {table: pin.content_digest for table, pin in pins.items()},
+        collection.digest if collection else None,
+        collection.model_key if collection else None,
+    )
+    release_id = release_id_of(content_digest, run.epoch, run.valid.params_hash)
     same = next((one for one in known if one.release_id == release_id), None)
     return Release(
         release_id=release_id,

@@ -15,13 +15,15 @@ from typing import Any, Final
 import numpy as np
 
 from cradle.config import Settings
+from cradle.digest import file_sha256
 from cradle.embed import load_embedder, model_folder, model_key
 from cradle.errors import MissingStep, VerifyFailed
 from cradle.installation import Embedding
 from cradle.manifest import EncoderEntry
 from cradle.vectors.encoder import QueryEncoder
 
-ENCODER_FORMAT: Final = 1
+ENCODER_FORMAT: Final = 2
+FILES: Final = ("model.onnx", "tokenizer.json")
 MAX_LOSS: Final = 0.01
 OPSET: Final = 17
 # German and English, short and long: what people type into a search box.
@@ -40,9 +42,9 @@ def export_encoder(settings: Settings, embedding: Embedding, key: str) -> tuple[
 
     Raises:
         MissingStep: the model at hand is not the one that made the vectors.
-        VerifyFailed: the exported encoder is further from the factory's than `MAX_LOSS`.
+        VerifyFailed: the exported encoder is further from the factory's than `MAX_LOSS`, or was damaged since.
     """
-    folder = settings.home / "encoders" / f"{key}-{ENCODER_FORMAT}"
+    folder = encoder_folder(settings, key)
     if not (folder / "encoder.json").is_file():
         at_hand = model_key(model_folder(settings, embedding), embedding)
         if at_hand != key:
@@ -51,8 +53,16 @@ def export_encoder(settings: Settings, embedding: Embedding, key: str) -> tuple[
                 f"{at_hand[:12]}. Put the earlier one where CRADLE_MODEL_FOLDER points, or run a new night."
             )
         _export(settings, embedding, key, folder)
-    entry = EncoderEntry.model_validate_json((folder / "encoder.json").read_text(encoding="utf-8"))
-    return folder, entry
+    note = json.loads((folder / "encoder.json").read_bytes())
+    for name, promised in note.pop("sha256").items():
+        if file_sha256(folder / name) != promised:
+            raise VerifyFailed(f"{folder / name} is damaged. Delete {folder} and run the same command again.")
+    return folder, EncoderEntry.model_validate(note)
+
+
+def encoder_folder(settings: Settings, key: str) -> Path:
+    """Return where the encoder of a model key lies, whether it was exported or not."""
+    return settings.home / "encoders" / f"{key}-{ENCODER_FORMAT}"
 
 
 def _export(settings: Settings, embedding: Embedding, key: str, folder: Path) -> None:
@@ -70,13 +80,15 @@ def _export(settings: Settings, embedding: Embedding, key: str, folder: Path) ->
             "file": "encoder/model.onnx",
             "tokenizer": "encoder/tokenizer.json",
             "query_prefix": embedding.query_prefix,
+            "passage_prefix": embedding.passage_prefix,
             "max_tokens": limit,
             "normalize": embedding.normalize,
         }
         loss = _loss(settings, embedding, made, EncoderEntry(**entry, loss=0.0))
         if loss > MAX_LOSS:
             raise VerifyFailed(f"query encoder of {embedding.model}: loss {loss:.4f} is more than {MAX_LOSS}.")
-        (made / "encoder.json").write_text(json.dumps({**entry, "loss": loss}, sort_keys=True), encoding="utf-8")
+        note = {**entry, "loss": loss, "sha256": {name: file_sha256(made / name) for name in FILES}}
+        (made / "encoder.json").write_text(json.dumps(note, sort_keys=True), encoding="utf-8")
         if not folder.exists():
             shutil.copytree(made, folder.with_suffix(".part"), dirs_exist_ok=True)
             folder.with_suffix(".part").rename(folder)

@@ -78,7 +78,7 @@ def bake(
     with outcome(settings, customer, "bake", logical_date) as noted:
         lake = open_lake(settings, customer)
         release = releases.find(lake, release_id=release_id, logical_date=logical_date)
-        first = _first_with(lake, release)
+        first = first_with(lake, release)
         noted.inputs = {"release": release.release_id}
         ports = port_base or load_customer(settings.customers, customer).operation.port_base
         result = _bake(settings, lake, first, out or layout_of(settings, customer), ports, base_layout(settings, base))
@@ -95,7 +95,7 @@ def layout_of(settings: Settings, customer: str) -> Path:
     return settings.images(customer) / "layout"
 
 
-def _first_with(lake: Lake, release: Release) -> Release:
+def first_with(lake: Lake, release: Release) -> Release:
     """Return the first release of the same content: a later date with the same content is no new image."""
     same = [one for one in releases.releases(lake) if one.release_id == release.release_id]
     return min(same, key=lambda one: one.sequence)
@@ -106,13 +106,13 @@ def _bake(
 ) -> BakeResult:
     installation = next(one.installation for one in epochs(lake) if one.epoch == release.epoch)
     layout.mkdir(parents=True, exist_ok=True)
-    before = oci.digests(layout)
+    there = oci.digests(layout)
     work = Layers(settings, lake, release, installation, layout)
     made = [
         *work.table_layers(),
         *work.vector_layers(),
         *work.original_layers(),
-        *work.note_layers(_before(lake, release)),
+        *work.note_layers(before(lake, release)),
     ]
     base_digest = oci.image_of(base) if base else None
     manifest = work.manifest(base_digest, port_base)
@@ -127,7 +127,7 @@ def _bake(
         config=_config(port_base),
     )
     oci.name_image(layout, digest, f"{release.customer}:{release.short_id}")
-    fresh = [entry for entry in oci.blobs_of(layout, digest) if entry["digest"] not in before]
+    fresh = [entry for entry in oci.blobs_of(layout, digest) if entry["digest"] not in there]
     return BakeResult(
         customer=release.customer,
         release_id=release.release_id,
@@ -143,7 +143,7 @@ def _bake(
     )
 
 
-def _before(lake: Lake, release: Release) -> Release | None:
+def before(lake: Lake, release: Release) -> Release | None:
     """Return the release that was current when this one was made; it stays the same one for ever."""
     made = [one for one in releases.releases(lake) if one.sequence < release.sequence]
     return next((one for one in reversed(made) if one.release_id != release.release_id), None)

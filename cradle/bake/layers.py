@@ -12,11 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import pyarrow as pa
-
 from cradle.bake import oci, originals
 from cradle.bake.encoder import ENCODER_FORMAT, export_encoder
 from cradle.bake.export import EXPORT_FORMAT, write_key_index, write_parquet
+from cradle.bake.exports import columns_of, order_of
 from cradle.bake.oci import PREFIX, Layer
 from cradle.bake.tarball import write_layer
 from cradle.bake.vectors import PLACES, VECTORS_FORMAT, Vectors, part_file
@@ -100,31 +99,18 @@ class Layers:
 
     def _export(self, table: str, pin: PinnedTable, folder: Path) -> list[list[str]]:
         rows = read(self.lake, pin)
-        # Chunks of one text lie side by side: they compress well, and an edited text changes one place.
-        order = ("document_id", "position") if "position" in rows.column_names else pin.key
-        write_parquet(folder / _table_file(table), rows, order)
+        write_parquet(folder / _table_file(table), rows, order_of(rows, pin.key))
         if table in KEYED:
             write_key_index(folder / _key_file(table), rows, pin.key)
-        return [[field.name, _type_name(field.type)] for field in rows.schema]
+        return [list(one) for one in columns_of(rows.schema)]
 
     def _describe(self, table: str, pin: PinnedTable, columns: list[list[str]]) -> None:
-        known: dict[str, Column] = {}
-        for source in self.installation.sources:
-            known |= {column.name: column for column in source.columns}
         self.tables[table] = TableEntry(
             file=_table_file(table),
             rows=pin.rows,
             key=pin.key,
             key_index=_key_file(table) if table in KEYED else None,
-            columns=tuple(
-                ColumnEntry(
-                    name=name,
-                    type=kind,
-                    description=known[name].description if name in known else "",
-                    unit=known[name].unit if name in known else None,
-                )
-                for name, kind in columns
-            ),
+            columns=described(self.installation, columns),
             content_digest=pin.content_digest,
             snapshot_id=pin.snapshot_id,
             metadata_location=relative_location(self.lake, pin.metadata_location),
@@ -209,6 +195,22 @@ class Layers:
         ).canonical()
 
 
+def described(installation: Installation, columns: list[list[str]]) -> tuple[ColumnEntry, ...]:
+    """Return columns, given by name and type, with the descriptions and units of the installation block."""
+    known: dict[str, Column] = {}
+    for source in installation.sources:
+        known |= {column.name: column for column in source.columns}
+    return tuple(
+        ColumnEntry(
+            name=name,
+            type=kind,
+            description=known[name].description if name in known else "",
+            unit=known[name].unit if name in known else None,
+        )
+        for name, kind in columns
+    )
+
+
 def _copy_encoder(folder: Path, to: Path) -> None:
     (to / "encoder").mkdir()
     for name in ("model.onnx", "tokenizer.json"):
@@ -229,7 +231,3 @@ def _table_file(table: str) -> str:
 
 def _key_file(table: str) -> str:
     return f"keys/{table}.sqlite"
-
-
-def _type_name(kind: pa.DataType) -> str:
-    return str(kind).removeprefix("large_")

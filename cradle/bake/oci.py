@@ -28,6 +28,7 @@ INDEX_TYPE: Final = _TYPE + "index.v1+json"
 PREFIX: Final = "cradle"  # folder of the image that holds the data
 DATA: Final = "cradle.layer"  # annotation of a layer that holds a release's data
 REF_NAME: Final = "org.opencontainers.image.ref.name"
+LAYOUT: Final = b'{"imageLayoutVersion":"1.0.0"}'
 
 
 @dataclass(frozen=True)
@@ -257,21 +258,28 @@ def name_image(layout: Path, digest: str, ref: str) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX)
         path = layout / "index.json"
         entries = json.loads(path.read_bytes())["manifests"] if path.is_file() else []
-        size = blob_path(layout, digest).stat().st_size
-        mine: dict[str, Any] = {
-            "mediaType": MANIFEST_TYPE,
-            "digest": digest,
-            "size": size,
-            "annotations": {REF_NAME: ref},
-        }
-        mine["platform"] = {"architecture": "amd64", "os": "linux"}
         others = [entry for entry in entries if entry["annotations"][REF_NAME] != ref]
-        entries = sorted([*others, mine], key=lambda entry: str(entry["annotations"][REF_NAME]))
-        index = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": entries}
-        _replace(layout / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+        _replace(layout / "oci-layout", LAYOUT)
         point("index.before")
-        _replace(path, canonical(index))
+        _replace(path, canonical(index_of([*others, index_entry(layout, digest, ref)])))
         point("index.after")
+
+
+def index_entry(layout: Path, digest: str, ref: str) -> dict[str, Any]:
+    """Return what a layout's index says of one image."""
+    return {
+        "mediaType": MANIFEST_TYPE,
+        "digest": digest,
+        "size": blob_path(layout, digest).stat().st_size,
+        "annotations": {REF_NAME: ref},
+        "platform": {"architecture": "amd64", "os": "linux"},
+    }
+
+
+def index_of(entries: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the index of a layout with these entries."""
+    ordered = sorted(entries, key=lambda entry: str(entry["annotations"][REF_NAME]))
+    return {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": ordered}
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -26,6 +26,7 @@ from cradle.tags import find_tags
 
 # Detectors that take hashes, order numbers or article numbers of ordinary data for keys.
 UNSUITED: Final = ("artifactory", "base", "high_entropy_strings", "ip_public", "keyword")
+ORIGINALS: Final = "originals/"  # as the customer delivered them
 NAMED: Final = 5  # findings that a message names
 BUNCH: Final = 8 << 20  # bytes of values that are looked at together
 
@@ -66,7 +67,7 @@ def leaks(root: Path, customer: str) -> list[Finding]:
 def _leak_parts(path: Path, name: str) -> Iterator[Part]:
     yield Part("name of the file", pa.array([name.encode()], pa.binary()))
     yield from raw_parts(path)
-    yield from decoded_parts(path)
+    yield from decoded_parts(path, strict=not name.startswith(ORIGINALS))
 
 
 def _bytes_of(values: Any) -> bytes:
@@ -87,10 +88,16 @@ def secrets(root: Path, skip: Iterable[str] = ()) -> list[Finding]:
     found: dict[Finding, None] = {}
     for path in _files(root, skip):
         name = path.relative_to(root).as_posix()
-        for part in _likely(raw_parts(path) if kind_of(path) == "text" else decoded_parts(path)):
+        for part in _likely(_secret_parts(path, name)):
             for kind in _secret_kinds(part.values):
                 found[Finding(file=name, kind=kind, owner="", where=part.where)] = None
     return list(found)
+
+
+def _secret_parts(path: Path, name: str) -> Iterator[Part]:
+    if kind_of(path) == "text":
+        return raw_parts(path)
+    return decoded_parts(path, strict=not name.startswith(ORIGINALS))
 
 
 def _files(root: Path, skip: Iterable[str]) -> list[Path]:

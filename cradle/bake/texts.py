@@ -21,7 +21,7 @@ from cradle.errors import VerifyFailed
 WINDOW: Final = 1 << 20
 OVERLAP: Final = 1 << 12  # longer than any tag or token, so that none is cut in two
 ROWS: Final = 4096
-LARGEST: Final = 1 << 32  # bytes that one packed member may unfold to
+LARGEST: Final = 1 << 30  # bytes that one packed member may unfold to
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _MAGIC: Final = {b"PAR1": "parquet", b"SQLite f": "sqlite", b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", _ZSTD: "zstd"}
 
@@ -61,14 +61,17 @@ def _windows(stream: Any, where: str) -> Iterator[Part]:
     at, kept = 0, b""
     while data := stream.read(WINDOW):
         if at > LARGEST and where != "byte":
-            raise VerifyFailed(f"{where} unfolds to more than {LARGEST >> 30} GiB and was not looked into")
+            raise OSError(f"{where} unfolds to more than {LARGEST >> 30} GiB")
         yield Part(f"{where} {at - len(kept)}", pa.array([kept + data], pa.binary()))
         at += len(data)
         kept = data[-OVERLAP:] if len(data) >= OVERLAP else (kept + data)[-OVERLAP:]
 
 
-def decoded_parts(path: Path) -> Iterator[Part]:
+def decoded_parts(path: Path, *, strict: bool = True) -> Iterator[Part]:
     """Yield what a file holds in a form that its plain bytes hide; nothing for text and unknown files.
+
+    Args:
+        strict: False for what the customer delivered: it may be broken, and is looked into as far as it opens.
 
     Raises:
         VerifyFailed: it can't be read as what it begins like.
@@ -80,7 +83,8 @@ def decoded_parts(path: Path) -> Iterator[Part]:
     try:
         yield from reader(path)
     except (pa.ArrowException, sqlite3.Error, OSError, EOFError, zipfile.BadZipFile, RuntimeError) as error:
-        raise VerifyFailed(f"{path.name} can't be looked into: {error}") from error
+        if strict:
+            raise VerifyFailed(f"{path.name} can't be looked into: {error}") from error
 
 
 def _parquet(path: Path) -> Iterator[Part]:

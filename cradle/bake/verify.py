@@ -6,9 +6,7 @@ Run:  cradle verify demo
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -19,7 +17,6 @@ from functools import partial
 from pathlib import Path
 
 import duckdb
-import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from cradle import releases
@@ -28,17 +25,18 @@ from cradle.bake.base import base_layout
 from cradle.bake.container import ContainerReport, run_container
 from cradle.bake.damage import damaged_files
 from cradle.bake.engine import Engine, find_engine
-from cradle.bake.export import keyed_rows
+from cradle.bake.exports import check_key_index
+from cradle.bake.identity import check_index
 from cradle.bake.image import layout_of
+from cradle.bake.origin import check_origin
+from cradle.bake.promises import promises
 from cradle.bake.report import write_report
-from cradle.bake.scan import no_leaks, no_secrets
 from cradle.bake.unpack import images, unpack, unpack_into
 from cradle.catalog import open_lake
 from cradle.config import PROJECT, Settings, clean_environment
 from cradle.digest import content_digest, file_sha256
-from cradle.errors import MissingStep, VerifyFailed
+from cradle.errors import CradleError, MissingStep, VerifyFailed
 from cradle.log import get
-from cradle.lookup import lines
 from cradle.manifest import FILE, Manifest, read_manifest
 from cradle.outcomes import outcome
 from cradle.vectors.flat import FlatIndex
@@ -89,7 +87,7 @@ def verify(
             raise MissingStep(
                 f"release {release.short_id} of {customer} has no image in {layout}. Run `cradle bake {customer}`."
             )
-        result = verify_image(settings, layout, digest)
+        result = verify_image(settings, layout, digest, partial(check_origin, lake, release))
         noted.counts = {"checks": len(result.checks), "failed": sum(not check.ok for check in result.checks)}
         noted.outputs = {"digest": digest, "answer_seconds": result.answer_seconds}
         write_report(settings, customer, result)
@@ -104,25 +102,30 @@ def verify(
         return result
 
 
-def verify_image(settings: Settings, layout: Path, digest: str) -> VerifyResult:
-    """Check one image of a layout; a failed check is in the result, not an error."""
+def verify_image(
+    settings: Settings, layout: Path, digest: str, origin: Callable[[Path, Manifest], str] | None = None
+) -> VerifyResult:
+    """Check one image of a layout; a failed check is in the result, not an error.
+
+    Args:
+        origin: compares what is in the image with what it was made from, where that can be had.
+    """
     checks: list[Check] = []
     with tempfile.TemporaryDirectory(dir=_scratch(settings)) as name:
         root = Path(name) / "root"
         root.mkdir()
         _check(checks, "blobs", lambda: _blobs(layout, digest))
         if checks[-1].ok:
+            _check(checks, "index", lambda: check_index(layout))
+        if checks[-1].ok:
             _check(checks, "unpack", lambda: unpack_into(layout, digest, root))
         manifest = _read(checks, root) if checks[-1].ok else None
         answer_seconds = 0.0
         container = ContainerReport(ran=False, reason="an earlier check failed")
         if manifest and all(check.ok for check in checks):
-            _check(checks, "files", lambda: _files(root, manifest))
-            for table in manifest.tables:
-                _check(checks, f"table {table}", partial(_table, root, manifest, table))
-            _check(checks, "vectors", lambda: _vectors(root, manifest))
-            _check(checks, "leaks", lambda: no_leaks(root, manifest.customer))
-            _check(checks, "secrets", lambda: no_secrets(root))
+            _contents(checks, layout, digest, root, manifest)
+            if origin:
+                _check(checks, "release", lambda: origin(root, manifest))
             if all(check.ok for check in checks):
                 answer_seconds = _ask(checks, root)
                 container = _start(settings, checks, layout, digest, manifest)
@@ -137,6 +140,15 @@ def verify_image(settings: Settings, layout: Path, digest: str) -> VerifyResult:
     )
 
 
+def _contents(checks: list[Check], layout: Path, digest: str, root: Path, manifest: Manifest) -> None:
+    _check(checks, "files", lambda: _files(root, manifest))
+    for table in manifest.tables:
+        _check(checks, f"table {table}", partial(_table, root, manifest, table))
+    _check(checks, "vectors", lambda: _vectors(root, manifest))
+    for name, test in promises(layout, digest, root, manifest).items():
+        _check(checks, name, test)
+
+
 def _scratch(settings: Settings) -> Path:
     folder = settings.home / "work" / "verify"
     folder.mkdir(parents=True, exist_ok=True)
@@ -147,17 +159,10 @@ def _check(checks: list[Check], name: str, test: Callable[[], str | None]) -> No
     clock = time.monotonic()
     try:
         detail, ok = test() or "as promised", True
-    except (
-        VerifyFailed,
-        MissingStep,
-        OSError,
-        RuntimeError,
-        ValueError,
-        KeyError,
-        duckdb.Error,
-        sqlite3.Error,
-    ) as error:
+    except CradleError as error:
         detail, ok = str(error), False
+    except Exception as error:  # noqa: BLE001 - on damaged files any library may raise anything
+        detail, ok = f"{type(error).__name__}: {error}", False
     checks.append(Check(name=name, ok=ok, detail=detail, seconds=round(time.monotonic() - clock, 3)))
 
 
@@ -189,7 +194,7 @@ def _files(root: Path, manifest: Manifest) -> str:
             f"missing: {', '.join(missing) or 'none'}; not in the manifest: {', '.join(extra) or 'none'}"
         )
     for path, entry in manifest.files.items():
-        if file_sha256(root / path) != entry.sha256:
+        if (root / path).stat().st_size != entry.bytes or file_sha256(root / path) != entry.sha256:
             raise VerifyFailed(f"{path} is not the file that was baked")
     return f"{len(have)} files"
 
@@ -205,24 +210,8 @@ def _table(root: Path, manifest: Manifest, table: str) -> str:
     if content_digest(con, relation) != entry.content_digest:
         raise VerifyFailed(f"{entry.file} holds other rows than the pinned snapshot {entry.snapshot_id}")
     if entry.key_index:
-        _keys(root / entry.key_index, root / entry.file, entry.key)
+        check_key_index(root / entry.key_index, root / entry.file, entry.key)
     return f"{rows} rows"
-
-
-def _keys(path: Path, table: Path, key: tuple[str, ...]) -> None:
-    index = sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)
-    with contextlib.closing(index), pq.ParquetFile(table) as parquet:
-        if index.execute("pragma integrity_check").fetchone()[0] != "ok":
-            raise VerifyFailed(f"{path.name} is damaged")
-        (count,) = index.execute("select count(*) from rows").fetchone()
-        if count != parquet.metadata.num_rows:
-            raise VerifyFailed(f"{path.name} holds {count} rows, {table.name} {parquet.metadata.num_rows}")
-        blocks = {block: lines(size, data) for block, size, data in index.execute("select * from blocks")}
-        found = {known: blocks[block][place] for known, block, place in index.execute("select * from rows")}
-        for group in range(parquet.num_row_groups):
-            for known, row in keyed_rows(parquet.read_row_group(group), key):
-                if found.get(known) != row:
-                    raise VerifyFailed(f"{path.name} holds another row than {table.name} at {known!r}")
 
 
 def _vectors(root: Path, manifest: Manifest) -> str:
