@@ -6,6 +6,7 @@ Run:  cradle verify demo
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
