@@ -44,13 +44,14 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Look at a folder's files and write the customer's YAML. Example: cradle customers add acme --from ./files"""
+    from cradle.delivery.ports import next_port_base
     from dlt_pipelines.reading.look import look, to_yaml
 
     found = ready()
     target = found.customers / f"{customer}.yaml"
     if target.exists():
         raise ConfigError(f"{target} exists. Edit it, or choose another name.")
-    seen = look(folder, customer)
+    seen = look(folder, customer, next_port_base(found.customers))
     text = to_yaml(seen)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(text, encoding="utf-8")

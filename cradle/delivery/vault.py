@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 from cradle import names
 from cradle.config import Settings
 from cradle.errors import MissingStep
+from cradle.points import point
 from cradle.store import FOUND, MISSING, code, shared
 
 
@@ -72,7 +73,9 @@ class Folder:
             with part.open("rb") as stream:
                 os.fsync(stream.fileno())
             part.chmod(0o444)
+            point("vault.before")
             os.link(part, target)
+            point("vault.after")
         except FileExistsError:
             return False
         finally:

@@ -79,7 +79,7 @@ class _Found:
             self.documents[kind] += paths
 
 
-def look(folder: Path, customer: str) -> Look:
+def look(folder: Path, customer: str, port_base: int = 9390) -> Look:
     """Propose a customer for the files of a folder.
 
     Raises:
@@ -98,7 +98,11 @@ def look(folder: Path, customer: str) -> Look:
     made = Customer(
         customer=customer,
         installation=Installation(sources=tuple(sources)),
-        operation=Operation(title=customer, description=f"Made from {len(paths)} files; edit before the first night."),
+        operation=Operation(
+            title=customer,
+            description=f"Made from {len(paths)} files; edit before the first night.",
+            port_base=port_base,
+        ),
     )
     return Look(made, tuple(found.notes), tuple(found.left_out))
 

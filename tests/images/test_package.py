@@ -13,7 +13,6 @@ import pytest
 import yaml
 
 from cradle.bake.engine import Engine
-from cradle.config import clean_environment
 from cradle.delivery.bundle import Package, package
 from cradle.delivery.publish import publish
 from cradle.delivery.tester import deploy_test
@@ -102,22 +101,16 @@ def _forge(folder: Path) -> None:
 
 
 def test_the_installed_image_turns_itself_into_the_next_by_a_delta(
-    factory: Factory, engine: Engine, recipient: str, tmp_path: Path
+    factory: Factory, engine: Engine, packages: dict[str, Package], recipient: str, tmp_path: Path
 ) -> None:
-    settings = factory.settings
-    home = tmp_path / "home"
-    shutil.copytree(settings.home, home, symlinks=True, copy_function=_hard)
-    mine = settings.model_copy(update={"home": home})
-    publish(mine, "demo")
-    first = package(mine, "demo", recipient=recipient, out=tmp_path / "one")
-    orders = next((mine.inbox("demo") / "sales").glob("*.csv"))
-    text = orders.read_text(encoding="utf-8") + "ORD-9999,CUST-0001,2024-03-31,Laptop,1,1500.00,North\n"
-    orders.unlink()  # it is linked to the other home's
-    orders.write_text(text, encoding="utf-8")
-    night(mine, "demo")
-    made = publish(mine, "demo")
+    settings, first = factory.settings, packages[RIVAL]
+    orders = next((settings.inbox(RIVAL) / "sales").glob("*.csv"))
+    with orders.open("a", encoding="utf-8") as stream:
+        stream.write("RVL-9999,CLNT-0001,2024-03-31,Laptop,1,1500.00,North\n")
+    night(settings, RIVAL)
+    made = publish(settings, RIVAL)
     assert (made.version, made.published) == ("v1.1", True)
-    second = package(mine, "demo", recipient=recipient, since=first.version, out=tmp_path / "two")
+    second = package(settings, RIVAL, recipient=recipient, since=first.version, out=tmp_path)
     assert second.bytes < first.bytes / 20
     layout = tmp_path / "layout"
     layout.mkdir()
@@ -125,33 +118,20 @@ def test_the_installed_image_turns_itself_into_the_next_by_a_delta(
         tar.extractall(layout, filter="data")
     options = ["--rm", "--network", "none", "--user", "0:0", "--volume", f"{layout}:/layout"]
     options += ["--volume", f"{second.folder}:/package:ro"]
-    name = f"localhost/cradle/demo:{first.version}"
-    with (first.folder / first.archive).open("rb") as stream:
-        subprocess.run(
-            [engine.tool, "load", "--quiet"], stdin=stream, env=clean_environment("HOME", "DOCKER_HOST"), check=True
-        )
-    given = ["/package/" + second.archive, "--layout", "/layout", "--statement"]
-    wrong = engine.call("run", *options, name, "apply", *given, "/package/keys.json")
+    name, updated = f"localhost/cradle/{RIVAL}:{first.version}", f"localhost/cradle/{RIVAL}:{made.version}"
+    assert engine.call("load", "--quiet", "--input", str(first.folder / first.archive)).returncode == 0
+    given = ["apply", f"/package/{second.archive}", "--layout", "/layout", "--statement"]
+    wrong = engine.call("run", *options, name, *given, "/package/keys.json")
     assert wrong.returncode
     assert "signature is wrong" in wrong.stderr
-    done = engine.call("run", *options, name, "apply", *given, "/package/signature.json")
+    done = engine.call("run", *options, name, *given, "/package/signature.json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["image"] == made.digest
     with tarfile.open(tmp_path / "image.tar", "w") as tar:
         tar.add(layout, arcname=".")
     loaded = engine.call("load", "--quiet", "--input", str(tmp_path / "image.tar"))
-    assert "demo:v1.1" in loaded.stdout
-    updated = f"localhost/cradle/demo:{made.version}"
+    assert updated in loaded.stdout
     report = engine.call("run", "--rm", "--network", "none", "--read-only", updated, "verify")
     assert json.loads(report.stdout)["verified"]
     for one in (name, updated):
         engine.forget(one)
-
-
-def _hard(source: str, target: str) -> str:
-    """Link what is never changed, copy the rest: the home is large."""
-    if "/blobs/" in source or "/bases/" in source:
-        Path(target).hardlink_to(source)
-    else:
-        shutil.copy2(source, target)
-    return target
