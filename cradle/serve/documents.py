@@ -8,7 +8,6 @@ from fastapi import FastAPI, HTTPException, Response
 from fastapi import Path as InPath
 from fastapi.responses import FileResponse
 
-from cradle.serve import schemas
 from cradle.serve.store import Store
 
 # What a browser shows without running anything of it; all else is handed over as a download.
@@ -25,10 +24,15 @@ def add_documents(app: FastAPI, store: Store) -> None:
         tags=["documents"],
         summary="A document as it was delivered",
         response_class=FileResponse,
-        responses={404: {"model": schemas.Problem}},
+        responses={
+            200: {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}},
+            404: {"description": "No such document, or no original of it"},
+        },
     )
     def original(
-        document_id: Annotated[str, InPath(description="Id of the document, as search answers it.")],
+        document_id: Annotated[
+            str, InPath(description="Id of the document, as search answers it.", examples=["price-list"])
+        ],
     ) -> FileResponse:
         entry = manifest.originals.get(document_id)
         if entry is None:

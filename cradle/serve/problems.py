@@ -154,13 +154,15 @@ def _describe_route(path: str, route: dict[str, Any], release: str, access: bool
     if access and path not in OPEN:
         told |= WITH_ACCESS
         route["security"] = [{name: []} for name in SCHEMES]
+    if "requestBody" in route:
+        told[400] = "The body is no JSON"
     for status, meaning in told.items():
-        route["responses"].setdefault(str(status), {})["description"] = meaning
+        route["responses"].setdefault(str(status), {}).setdefault("description", meaning)
     if path == METRICS:
         route["responses"]["200"]["content"] = {"text/plain": {"schema": {"type": "string"}}}
     header = {"description": "Id of the release.", "schema": {"type": "string"}, "example": release}
     for status, answer in route["responses"].items():
         answer.setdefault("headers", {})["X-Cradle-Release"] = header
         own = answer.get("content", {}).get("application/json", {}).get("schema", {}).get("$ref", "")
-        if int(status) >= 400 and own.rsplit("/", 1)[-1] in ("", "HTTPValidationError"):
+        if int(status) >= 400 and own.rsplit("/", 1)[-1] in ("", "HTTPValidationError", "Problem"):
             answer["content"] = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
