@@ -7,6 +7,7 @@ Run:  cradle verify demo
 from __future__ import annotations
 
 import contextlib
+import contextlib
 import json
 import subprocess
 import sys
