@@ -7,7 +7,6 @@ Run:  cradle verify demo
 from __future__ import annotations
 
 import contextlib
-import contextlib
 import json
 import subprocess
 import sys
