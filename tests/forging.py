@@ -14,6 +14,7 @@ import duckdb
 import pyarrow.parquet as pq
 
 from cradle.bake import oci
+from cradle.bake.assemble import append_layers
 from cradle.bake.export import write_key_index, write_parquet
 from cradle.bake.exports import order_of
 from cradle.bake.tarball import write_layer
@@ -134,7 +135,7 @@ def sealed(image: Image, **changes: Any) -> str:
 def assembled(image: Image, *more: oci.Layer, kind: str = oci.DATA, labels: dict[str, str] | None = None) -> str:
     """Write an image of the folder as it is; return its digest."""
     layer = write_layer(image.layout, image.root, oci.PREFIX, "all")
-    digest, _ = oci.append_layers(image.layout, None, [layer], created=CREATED, labels=labels or {}, config={})
+    digest, _ = append_layers(image.layout, None, [layer], created=CREATED, labels=labels or {}, config={})
     if more:  # on top, and without saying what they are
         digest, _ = _on_top(image, digest, list(more), kind)
     return digest
@@ -146,7 +147,7 @@ def _on_top(image: Image, below: str, more: list[oci.Layer], kind: str) -> tuple
     if not (base / "blobs" / "sha256").exists():
         (base / "blobs" / "sha256").symlink_to(image.layout / "blobs" / "sha256")
     oci.name_image(base, below, "below")
-    return oci.append_layers(image.layout, base, more, created=CREATED, labels={}, config={}, kind=kind)
+    return append_layers(image.layout, base, more, created=CREATED, labels={}, config={}, kind=kind)
 
 
 def _sha256(path: Path) -> str:

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict
 
 from cradle import __version__
 from cradle.bake import oci
+from cradle.bake.assemble import append_layers
 from cradle.bake.sbom import FILE as SBOM
 from cradle.bake.sbom import bill_of_materials
 from cradle.bake.tarball import write_layer, write_tar_layer
@@ -156,7 +157,7 @@ def _pack(tar: Path, work: Path) -> str:
         write_tar_layer(layout, code, "code"),
     ]
     labels = {"org.opencontainers.image.title": "cradle-base", "org.opencontainers.image.version": __version__}
-    digest, _ = oci.append_layers(
+    digest, _ = append_layers(
         layout, None, made, created="1970-01-01T00:00:00Z", labels=labels, config=CONFIG, kind="cradle.base"
     )
     oci.name_image(layout, digest, "cradle-base:latest")

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from cradle import releases
 from cradle.bake import oci
+from cradle.bake.assemble import append_layers
 from cradle.bake.base import base_layout
 from cradle.bake.layers import Layers
 from cradle.catalog import Lake, open_lake
@@ -118,7 +119,7 @@ def _bake(
     manifest = work.manifest(base_digest, port_base)
     made.append(work.layer("manifest", {"bytes": manifest}, lambda to: (to / FILE).write_bytes(manifest) and None))
     created = release.created_at.strftime("%Y-%m-%dT%H:%M:%SZ")
-    digest, size = oci.append_layers(
+    digest, size = append_layers(
         layout,
         base,
         [layer for layer, _, _ in made],

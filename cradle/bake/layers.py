@@ -6,6 +6,7 @@ A layer whose content is known, and whose blob is there, is neither made nor wri
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from dataclasses import asdict
 from functools import partial
@@ -73,6 +74,7 @@ class Layers:
             layer = Layer(**note["layer"])
             blob = oci.blob_path(self.layout, layer.digest)
             if blob.is_file() and blob.stat().st_size == layer.size:
+                os.utime(blob)  # it is in use: `collect` leaves it alone
                 self.files.update({path: FileEntry(**entry) for path, entry in note["files"].items()})
                 return layer, True, note["facts"]
         with tempfile.TemporaryDirectory(dir=self.layout, prefix=".layer-") as folder:

@@ -6,12 +6,10 @@ Format: the OCI image specification (image layout, manifest, config), written as
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import json
 import os
-import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -170,99 +168,25 @@ def refuse_damaged(layout: Path, digest: str) -> None:
         raise VerifyFailed(f"blob {digest} is damaged: its bytes hash to {found}.")
 
 
-def base_image(base: Path | None, layout: Path) -> tuple[dict[str, Any], dict[str, Any], str | None]:
-    """Return (config, manifest, digest) to append to; the base's blobs are linked into the layout, not copied.
-
-    Raises:
-        ConfigError: the base layout holds not exactly one image.
-    """
-    if base is None:
-        config = {"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": []}}
-        return config, {"schemaVersion": 2, "mediaType": MANIFEST_TYPE, "layers": []}, None
-    digest = image_of(base)
-    manifest = get_json(base, digest)
-    for entry in manifest["layers"]:
-        target = blob_path(layout, entry["digest"])
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if not target.exists():
-            _link(blob_path(base, entry["digest"]), target)
-    return get_json(base, manifest["config"]["digest"]), manifest, digest
-
-
-def _link(source: Path, target: Path) -> None:
-    """Let a blob be in two layouts; copied where the two have no file system in common."""
-    with contextlib.suppress(FileExistsError):
-        try:
-            os.link(source, target)
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-            temporary = target.with_name(f".{target.name}.part")
-            shutil.copyfile(source, temporary)
-            temporary.replace(target)
-
-
-def append_layers(
-    layout: Path,
-    base: Path | None,
-    layers: list[Layer],
-    *,
-    created: str,
-    labels: dict[str, str],
-    config: dict[str, Any],
-    kind: str = DATA,
-) -> tuple[str, int]:
-    """Write config and manifest of a base plus layers; return the manifest's digest and the size of all blobs.
-
-    Args:
-        config: what the container's configuration says beside what the base's says.
-        kind: annotation under which each layer carries its name.
-    """
-    whole, manifest, base_digest = base_image(base, layout)
-    whole["created"] = created
-    inner = {**(whole.get("config") or {}), **config}
-    whole["config"] = {**inner, "Labels": {**(inner.get("Labels") or {}), **labels}}
-    whole["rootfs"]["diff_ids"] = [*whole["rootfs"]["diff_ids"], *(layer.diff_id for layer in layers)]
-    whole["history"] = [
-        *whole.get("history", []),
-        *({"created": created, "created_by": f"cradle bake: {layer.name}"} for layer in layers),
-    ]
-    digest, size = put_json(layout, whole)
-    entries = [
-        {
-            "mediaType": layer.media_type,
-            "digest": layer.digest,
-            "size": layer.size,
-            "annotations": {kind: layer.name},
-        }
-        for layer in layers
-    ]
-    annotations = {"org.opencontainers.image.created": created, **labels}
-    if base_digest:
-        annotations["org.opencontainers.image.base.digest"] = base_digest
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": MANIFEST_TYPE,
-        "config": {"mediaType": _TYPE + "config.v1+json", "digest": digest, "size": size},
-        "layers": [*manifest["layers"], *entries],
-        "annotations": annotations,
-    }
-    image, image_size = put_json(layout, manifest)
-    return image, size + image_size + sum(entry["size"] for entry in manifest["layers"])
+@contextlib.contextmanager
+def index_lock(layout: Path) -> Iterator[None]:
+    """Be the only one who changes a layout's index."""
+    layout.mkdir(parents=True, exist_ok=True)
+    with (layout / ".lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def name_image(layout: Path, digest: str, ref: str) -> None:
     """Let a name stand for an image in the layout's index; nothing is written when it does already."""
-    layout.mkdir(parents=True, exist_ok=True)
-    with (layout / ".lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        path = layout / "index.json"
-        entries = json.loads(path.read_bytes())["manifests"] if path.is_file() else []
-        others = [entry for entry in entries if entry["annotations"][REF_NAME] != ref]
-        _replace(layout / "oci-layout", LAYOUT)
-        point("index.before")
-        _replace(path, canonical(index_of([*others, index_entry(layout, digest, ref)])))
-        point("index.after")
+    with index_lock(layout):
+        others = [entry for entry in _entries(layout) if entry["annotations"][REF_NAME] != ref]
+        _write_index(layout, [*others, index_entry(layout, digest, ref)])
+
+
+def drop_names(layout: Path, refs: set[str]) -> None:
+    """Let names stand for nothing; the caller holds the lock of the index."""
+    _write_index(layout, [entry for entry in _entries(layout) if entry["annotations"][REF_NAME] not in refs])
 
 
 def index_entry(layout: Path, digest: str, ref: str) -> dict[str, Any]:
@@ -280,6 +204,19 @@ def index_of(entries: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the index of a layout with these entries."""
     ordered = sorted(entries, key=lambda entry: str(entry["annotations"][REF_NAME]))
     return {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": ordered}
+
+
+def _entries(layout: Path) -> list[dict[str, Any]]:
+    path = layout / "index.json"
+    found: list[dict[str, Any]] = json.loads(path.read_bytes())["manifests"] if path.is_file() else []
+    return found
+
+
+def _write_index(layout: Path, entries: list[dict[str, Any]]) -> None:
+    _replace(layout / "oci-layout", LAYOUT)
+    point("index.before")
+    _replace(layout / "index.json", canonical(index_of(entries)))
+    point("index.after")
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -180,6 +180,22 @@ def rebake(customer: CustomerName, release_id: Release = None, as_json: AsJson =
     emit(made.model_dump(mode="json"), as_json, f"{customer}: the same image again", [("image", made.digest)])
 
 
+@past.command("collect")
+def collect(
+    customer: CustomerName,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be removed.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove images that no kept release needs; the archive stays. Example: cradle releases collect demo --dry-run"""
+    from cradle.delivery.collect import collect as sweep
+
+    made = sweep(ready(), customer, dry_run=dry_run)
+    facts = [("kept", ", ".join(made.kept)), ("dropped", ", ".join(made.dropped) or "none")]
+    facts += [("blobs", f"{made.blobs}, {size(made.bytes)}")]
+    title = f"{customer}: {'would be removed' if dry_run else 'removed'}"
+    emit(made.model_dump(mode="json"), as_json, title, facts)
+
+
 def deploy_test(
     package: Annotated[Path, typer.Argument(help="Folder or tar of a delivery package.", exists=True)],
     beside: Annotated[Path | None, typer.Option(help="Another customer's package, for isolation.", exists=True)] = None,

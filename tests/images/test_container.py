@@ -25,7 +25,7 @@ from cradle.errors import VerifyFailed
 from cradle.manifest import read_manifest
 from tests.images.conftest import Factory
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(2400)]  # the first builds the base
 MOST = 600_000_000  # bytes of base and encoder, compressed
 READY = "import json, urllib.request as u; print(u.urlopen('http://127.0.0.1:9322{path}').read().decode())"
 

@@ -20,7 +20,7 @@ from cradle.errors import ConfigError
 from tests.images.conftest import RIVAL, Factory, rewrite
 from tests.nights import night
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(2400)]  # the first builds the base
 
 
 def test_two_customers_packages_are_installed_side_by_side(packages: dict[str, Package]) -> None:

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cradle.bake import oci
+from cradle.bake.assemble import append_layers
 from cradle.bake.export import write_key_index, write_parquet
 from cradle.bake.oci import PREFIX
 from cradle.bake.tarball import write_layer
@@ -151,7 +152,7 @@ def assembled(image: Image) -> str:
     encoder = oci.Layer(entry["digest"], entry["size"], diff_id, entry["mediaType"], "encoder")
     rest = write_layer(image.layout, image.root, PREFIX, "rest")
     created = "2024-04-01T00:00:00Z"
-    digest, _ = oci.append_layers(image.layout, None, [encoder, rest], created=created, labels={}, config={})
+    digest, _ = append_layers(image.layout, None, [encoder, rest], created=created, labels={}, config={})
     return digest
 
 

@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cradle.bake import bake, oci
+from cradle.bake.assemble import append_layers, base_image
 from cradle.bake.encoder import export_encoder
 from cradle.bake.export import key_text, keyed_rows, write_key_index, write_parquet
 from cradle.bake.tarball import LAYER_TYPES, write_layer
@@ -130,7 +131,7 @@ def test_a_base_on_another_file_system_is_copied(tmp_path: Path, monkeypatch: py
         raise OSError(18, "Invalid cross-device link")
 
     monkeypatch.setattr(os, "link", refuse)
-    _, manifest, _ = oci.base_image(base, tmp_path / "layout")
+    _, manifest, _ = base_image(base, tmp_path / "layout")
     (layer,) = manifest["layers"]
     assert digest_of(oci.blob_path(tmp_path / "layout", layer["digest"]).read_bytes()) == layer["digest"]
 
@@ -140,7 +141,7 @@ def test_a_base_of_two_images_is_refused(tmp_path: Path) -> None:
     (own,) = images(base).values()
     oci.name_image(base, own, "base:2")
     with pytest.raises(ConfigError, match="holds 2 images"):
-        oci.base_image(base, tmp_path / "layout")
+        base_image(base, tmp_path / "layout")
 
 
 def forged(layout: Path, *entries: tarfile.TarInfo) -> str:
@@ -155,7 +156,7 @@ def forged(layout: Path, *entries: tarfile.TarInfo) -> str:
     path.parent.mkdir(parents=True)
     path.write_bytes(blob)
     layer = oci.Layer(digest_of(blob), len(blob), digest_of(blob), LAYER_TYPES[False], "forged")
-    return oci.append_layers(layout, None, [layer], created="2024-04-01T00:00:00Z", labels={}, config={})[0]
+    return append_layers(layout, None, [layer], created="2024-04-01T00:00:00Z", labels={}, config={})[0]
 
 
 def link(name: str, target: str, kind: bytes) -> tarfile.TarInfo:

@@ -18,9 +18,10 @@ from cradle.bake import bake, oci
 from cradle.bake.image import layout_of
 from cradle.bake.report import report_path
 from cradle.bake.unpack import images, unpack
-from cradle.bake.verify import VerifyResult
+from cradle.bake.verify import VerifyResult, verify_image
 from cradle.catalog import open_lake
 from cradle.config import PROJECT, Settings
+from cradle.delivery.collect import collect
 from cradle.delivery.ports import RESERVED, check_ports, next_port_base, recorded, refuse_taken
 from cradle.delivery.publish import FIRST, publish, publisher_key, versions
 from cradle.delivery.rebake import inspect, listed, rebake
@@ -227,3 +228,23 @@ def test_a_taken_port_is_named() -> None:
         busy.listen()
         with pytest.raises(Unavailable, match=f"port {busy.getsockname()[1]} on 127.0.0.1 is taken"):
             refuse_taken(busy.getsockname()[1] - 2)
+
+
+def test_collecting_keeps_what_a_kept_release_needs(empty: Settings, tmp_path: Path) -> None:
+    layout = layout_of(empty, "demo")
+    kept = image_of(empty)
+    stray = layout / "blobs" / "sha256" / ("0" * 64)
+    stray.write_bytes(b"of a bake that was killed")
+    oci.name_image(layout, kept, "demo:000000000000")  # a release that is gone
+    try:
+        assert collect(empty, "demo", guard_seconds=0, dry_run=True).blobs == 1
+        assert stray.exists()
+        assert collect(empty, "demo").blobs == 0, "a blob may be about to be named"
+        oci.name_image(layout, kept, "demo:000000000000")
+        made = collect(empty, "demo", guard_seconds=0)
+        assert (made.dropped, made.blobs, stray.exists()) == (("demo:000000000000",), 1, False)
+        assert images(layout) == {f"demo:{current(empty)}": kept}
+        assert verify_image(empty, layout, kept).verified
+        assert bake(empty, "demo").reused
+    finally:
+        stray.unlink(missing_ok=True)
