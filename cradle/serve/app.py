@@ -150,6 +150,7 @@ def _add_search(app: FastAPI, store: Store) -> None:
         responses={503: {"description": "This release can't search, or not now"}},
     )
     def search(
+        request: Request,
         q: Annotated[
             str,
             Query(min_length=1, max_length=2000, description="The question.", examples=["warm white ceiling light"]),
@@ -160,12 +161,16 @@ def _add_search(app: FastAPI, store: Store) -> None:
         document_id: Annotated[str | None, Query(description="Only this document.", examples=["DEMO-MON-27"])] = None,
         mode: Annotated[
             Literal["semantic", "lexical"] | None,
-            Query(description="By meaning or by words; none: by meaning, and by words while that can't be had."),
+            Query(
+                description="By meaning or by words; none: by meaning, and by words while that can't be had.",
+                examples=["semantic"],
+            ),
         ] = None,
     ) -> schemas.Found:
         given = {"corpus": corpus, "sku": sku, "document_id": document_id}
         filters = {name: value for name, value in given.items() if value is not None}
         used, hits = store.search(q, k, filters, mode)
+        request.state.rows = len(hits)
         return schemas.Found(query=q, mode=used, hits=[schemas.HitInfo(**asdict(hit)) for hit in hits])
 
 

@@ -13,6 +13,10 @@ from cradle.serve.store import Store
 # What a browser shows without running anything of it; all else is handed over as a download.
 SHOWN: Final = {"application/pdf", "image/png", "image/jpeg", "image/webp", "text/plain"}
 SEALED: Final = {"Content-Security-Policy": "sandbox; default-src 'none'", "X-Content-Type-Options": "nosniff"}
+ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}},
+    404: {"description": "No such document, or no original of it"},
+}
 
 
 def add_documents(app: FastAPI, store: Store) -> None:
@@ -24,10 +28,7 @@ def add_documents(app: FastAPI, store: Store) -> None:
         tags=["documents"],
         summary="A document as it was delivered",
         response_class=FileResponse,
-        responses={
-            200: {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}},
-            404: {"description": "No such document, or no original of it"},
-        },
+        responses=ANSWERS,
     )
     def original(
         document_id: Annotated[

@@ -241,8 +241,9 @@ def test_a_damaged_encoder_costs_the_search_and_not_the_tables(root: Path, manif
         health = client.get("/health").json()
         assert (health["status"], health["capabilities"]) == ("degraded", {"tables": True, "search": False})
         assert "encoder" in health["problem"]
-        answer = client.get("/search", params={"q": "chair"})
+        answer = client.get("/search", params={"q": "chair", "mode": "semantic"})
         assert (answer.status_code, answer.headers[HEADER]) == (503, manifest.release_id)
+        assert client.get("/search", params={"q": "chair"}).json()["mode"] == "lexical"
         assert client.get("/tables/orders/rows").status_code == 200
 
 
