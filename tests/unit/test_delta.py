@@ -32,7 +32,7 @@ from cradle.errors import MissingStep, Unavailable, VerifyFailed
 from tests.deltas import NAMES, apply_and_die, copy_of, image, named, tree
 
 PAGE = 4096
-SPAN = 3 * PAGE  # longer than the first look at a blob
+SPAN = 3 * PAGE
 KINDS = ("insert", "delete", "replace", "append", "swap")
 
 
