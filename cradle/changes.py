@@ -28,7 +28,9 @@ def changes(settings: Settings, customer: str, old_release: str, new_release: st
         raise ConfigError(f"a limit of {limit} rows can't be kept; 0 or more are allowed.")
     lake = open_lake(settings, customer, reading_role(settings, customer))
     old, new = find(lake, release_id=old_release), find(lake, release_id=new_release)
-    con = connect_duckdb(settings)
+    with connect_duckdb(settings) as con:
+        every = sorted(old.pins.keys() | new.pins.keys())
+        tables = {table: _of_table(con, lake, (old, new), table, limit) for table in every}
     return Changes(
         customer=customer,
         environment=lake.environment,
@@ -39,9 +41,7 @@ def changes(settings: Settings, customer: str, old_release: str, new_release: st
         rejects_after=new.rejects,
         vectors_before=old.collection.count if old.collection else 0,
         vectors_after=new.collection.count if new.collection else 0,
-        tables={
-            table: _of_table(con, lake, (old, new), table, limit) for table in sorted(old.pins.keys() | new.pins.keys())
-        },
+        tables=tables,
     )
 
 

@@ -13,7 +13,7 @@ from cradle.bake.unpack import images, unpack_into
 from cradle.bake.verify import verify_image
 from cradle.catalog import open_lake, read
 from cradle.changes import changes
-from cradle.config import Settings
+from cradle.config import PROJECT, Settings
 from cradle.delivery.apply import apply_delta
 from cradle.delivery.delta import make_delta
 from cradle.delivery.layout import blobs_of
@@ -47,6 +47,15 @@ def two_nights(settings: Settings, upto: str) -> tuple[Release, Release]:
     return first, second
 
 
+@pytest.fixture(scope="module")
+def baked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Release, Release]:
+    """A home in which two nights have baked their images."""
+    folder = tmp_path_factory.mktemp("two")
+    shutil.copytree(PROJECT / "data" / "customers", folder / "customers")
+    settings = Settings(home=folder / "home", customers=folder / "customers")
+    return settings, *two_nights(settings, "bake")
+
+
 @pytest.mark.behaviour
 def test_what_changed_between_two_nights_is_told_row_by_row(settings: Settings) -> None:
     first, second = two_nights(settings, "release")
@@ -77,8 +86,10 @@ def test_what_changed_between_two_nights_is_told_row_by_row(settings: Settings) 
         changes(settings, "demo", first.release_id, second.release_id, -1)
 
 
-def test_the_delta_of_two_nights_makes_the_new_image_of_the_old_one(settings: Settings, tmp_path: Path) -> None:
-    first, second = two_nights(settings, "bake")
+def test_the_delta_of_two_nights_makes_the_new_image_of_the_old_one(
+    baked: tuple[Settings, Release, Release], tmp_path: Path
+) -> None:
+    settings, first, second = baked
     layout = settings.images("demo") / "layout"
     names = [f"demo:{one.short_id}" for one in (first, second)]
     old, new = (images(layout)[name] for name in names)
@@ -100,4 +111,11 @@ def test_the_delta_of_two_nights_makes_the_new_image_of_the_old_one(settings: Se
         unpack_into(place, new, folder)
         trees.append({path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()})
     assert trees[0] == trees[1]
-    shutil.rmtree(customer)
+
+
+def test_releases_whose_tables_are_gone_are_not_compared(baked: tuple[Settings, Release, Release]) -> None:
+    settings, first, second = baked
+    lake = open_lake(settings, "demo")
+    lake.catalog.drop_table(lake.identifier("marts.daily_revenue"))
+    with pytest.raises(MissingStep, match=r"marts\.daily_revenue of customer demo has no snapshot .* any more"):
+        changes(settings, "demo", first.release_id, second.release_id)
