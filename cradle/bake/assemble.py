@@ -80,15 +80,7 @@ def append_layers(
         *({"created": created, "created_by": f"cradle bake: {layer.name}"} for layer in layers),
     ]
     digest, size = put_json(layout, whole)
-    entries = [
-        {
-            "mediaType": layer.media_type,
-            "digest": layer.digest,
-            "size": layer.size,
-            "annotations": {kind: layer.name},
-        }
-        for layer in layers
-    ]
+    entries = [_entry(layer, kind) for layer in layers]
     annotations = {"org.opencontainers.image.created": created, **labels}
     if base_digest:
         annotations["org.opencontainers.image.base.digest"] = base_digest
@@ -101,3 +93,8 @@ def append_layers(
     }
     image, image_size = put_json(layout, manifest)
     return image, size + image_size + sum(entry["size"] for entry in manifest["layers"])
+
+
+def _entry(layer: Layer, kind: str) -> dict[str, Any]:
+    annotations = {kind: layer.name}
+    return {"mediaType": layer.media_type, "digest": layer.digest, "size": layer.size, "annotations": annotations}

@@ -80,19 +80,25 @@ def package(
         check_ports(settings.customers, customer)
         key = recipient or load_customer(settings.customers, customer).operation.age_recipient
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".package-") as name:
-            folder = Path(name) / target.name
-            folder.mkdir()
-            archive = _image(settings, chosen, before, folder)
-            _credentials(customer, key, folder)
-            (folder / SIGNATURE).write_bytes(signed_statement(settings, chosen))
-            _texts(settings, chosen, before, archive, folder)
-            _sums(folder)
-            folder.rename(target)
+        archive = _write(settings, chosen, before, key, target)
         made = _describe(settings, chosen, before, archive, target)
         noted.counts = {"bytes": made.bytes}
         noted.outputs = {"version": made.version, "folder": str(made.folder)}
         return made
+
+
+def _write(settings: Settings, version: Version, before: Version | None, recipient: str | None, target: Path) -> str:
+    """Write the package's folder, whole or not at all; return the name of the image's file."""
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".package-") as name:
+        folder = Path(name) / target.name
+        folder.mkdir()
+        _credentials(version.customer, recipient, folder)
+        archive = _image(settings, version, before, folder)
+        (folder / SIGNATURE).write_bytes(signed_statement(settings, version))
+        _texts(settings, version, before, archive, folder)
+        _sums(folder)
+        folder.rename(target)
+        return archive
 
 
 def _find(customer: str, known: list[Version], wanted: str | None) -> Version:

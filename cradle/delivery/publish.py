@@ -105,21 +105,26 @@ def publish(
         version, fresh = _commit(settings, vault, release, layout, image)
         tags = (release.short_id, version.version)
         pushed = push(settings, layout, image, customer.replace("_", "-"), tags) if settings.registry else None
-        total = sum(version.blobs.values())
-        releases.record_image_event(lake, release.release_id, "published", image, total, [])
+        releases.record_image_event(lake, release.release_id, "published", image, sum(version.blobs.values()), [])
         noted.counts = {"blobs": len(sent), "bytes": sum(sent.values()), "published": fresh}
         noted.outputs = {"version": version.version, "digest": image}
-        return PublishResult(
-            customer=customer,
-            release_id=release.release_id,
-            version=version.version,
-            digest=image,
-            fingerprint=fingerprint(publisher_key(settings).public_key().public_bytes_raw()),
-            published=fresh,
-            blobs=len(sent),
-            bytes=sum(sent.values()),
-            pushed=pushed,
-        )
+        return _result(settings, version, fresh, sent, pushed)
+
+
+def _result(
+    settings: Settings, version: Version, fresh: bool, sent: dict[str, int], pushed: Pushed | None
+) -> PublishResult:
+    return PublishResult(
+        customer=version.customer,
+        release_id=version.release_id,
+        version=version.version,
+        digest=version.image,
+        fingerprint=fingerprint(publisher_key(settings).public_key().public_bytes_raw()),
+        published=fresh,
+        blobs=len(sent),
+        bytes=sum(sent.values()),
+        pushed=pushed,
+    )
 
 
 def versions(settings: Settings, customer: str, environment: str | None = None) -> list[Version]:

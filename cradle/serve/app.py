@@ -26,7 +26,7 @@ from cradle.serve.guard import Guard
 from cradle.serve.metrics import Counting, Metrics
 from cradle.serve.problems import OPEN, add_errors, describe
 from cradle.serve.sql import Runner, add_sql
-from cradle.serve.state import VECTORS, add_state
+from cradle.serve.state import VECTORS, add_numbers, add_state
 from cradle.serve.store import Store
 from cradle.serve.tables import add_products, add_tables
 from cradle.serve.tokens import Tokens
@@ -101,7 +101,8 @@ def _with_routes(store: Store, metrics: Metrics, bounds: Bounds, runner: Runner)
         lifespan=life,
     )
     add_errors(app)
-    add_state(app, store, metrics)
+    add_state(app, store)
+    add_numbers(app, store, metrics)
     add_tables(app, store, bounds)
     add_documents(app, store)
     add_products(app, store)

@@ -11,7 +11,7 @@ from cradle.serve.store import Store
 VECTORS = "embeddings.lance"  # how the earlier API called the vector set
 
 
-def add_state(app: FastAPI, store: Store, metrics: Metrics) -> None:
+def add_state(app: FastAPI, store: Store) -> None:
     """Add the routes that anyone may call."""
     manifest = store.manifest
     bare = [name.split(".", 1)[1] for name in manifest.tables]
@@ -50,6 +50,11 @@ def add_state(app: FastAPI, store: Store, metrics: Metrics) -> None:
             problem=problem or (f"not yet: {', '.join(waiting)}" if waiting else None),
         )
 
+
+def add_numbers(app: FastAPI, store: Store, metrics: Metrics) -> None:
+    """Add the routes with numbers."""
+    manifest = store.manifest
+
     @app.get("/metrics", tags=["state"], summary="Numbers for Prometheus", response_class=Response)
     def numbers() -> Response:
         for name, yes in store.capabilities().items():
@@ -63,7 +68,7 @@ def add_state(app: FastAPI, store: Store, metrics: Metrics) -> None:
     def stats() -> schemas.Stats:
         return schemas.Stats(
             delta_tables=len(manifest.tables),
-            lance_datasets=len(datasets),
+            lance_datasets=1 if manifest.vectors else 0,
             total_size_mb=round(store.bytes() / 1_000_000, 2),
             customer=manifest.customer,
             release=manifest.release_id,
