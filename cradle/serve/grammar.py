@@ -18,7 +18,7 @@ grouping grouping_id
 WINDOWS: Final = "cume_dist dense_rank first_value lag last_value lead nth_value ntile percent_rank rank row_number"
 NUMBERS: Final = """
 abs acos asin atan atan2 cbrt ceil ceiling cos cot degrees exp even floor gcd greatest isfinite isinf isnan lcm least
-ln log log10 log2 mod pi pow power radians round sign sin sqrt tan trunc width_bucket add subtract multiply divide
+ln log log10 log2 mod pi pow power radians round sign sin sqrt tan trunc add subtract multiply divide
 xor bit_count
 """
 TEXTS: Final = """
@@ -30,22 +30,24 @@ not_like_escape not_ilike_escape md5 sha256 hash to_json json_extract json_extra
 json_valid json_type json_value
 """
 TIMES: Final = """
-age century current_date current_timestamp date_add date_diff date_part date_sub date_trunc datediff datepart
+age century current_date current_timestamp date_diff date_part date_sub date_trunc datediff datepart
 datesub datetrunc day dayname dayofmonth dayofweek dayofyear decade epoch epoch_ms extract hour isodow isoyear
 last_day make_date make_timestamp millisecond minute month monthname now quarter second strftime strptime time_bucket
 to_days to_hours to_minutes to_months to_seconds to_weeks to_years to_timestamp today try_strptime week weekday
-weekofyear year yearweek timezone date timestamp
+weekofyear year yearweek timezone date
 """
 LISTS: Final = """
 array_length array_extract array_slice array_value cardinality element_at flatten generate_series len list_aggregate
 list_append list_apply list_avg list_concat list_contains list_count list_distinct list_element list_extract list_filter
 list_has list_has_any list_has_all list_max list_min list_position list_reverse list_reverse_sort list_slice list_sort
 list_sum list_transform list_unique list_value list_zip map map_entries map_extract map_from_entries map_keys
-map_values range row struct_extract struct_pack unnest array_to_string array_contains
+map_values range row array_aggregate array_append array_concat array_distinct array_filter
+array_has array_position array_reverse_sort array_sort array_transform array_unique
+struct_extract struct_pack unnest array_to_string array_contains
 """
-OTHERS: Final = "coalesce ifnull nullif if typeof try constant_or_null"
+OTHERS: Final = "coalesce ifnull nullif if typeof try constant_or_null cast try_cast"
 OPERATORS: Final = """
-+ - * / // % ** ^ ~ & | << >> || ~~ !~~ ~~* !~~* ~~~ !~~~ -> ->> @> <@ && ! @ <=> regexp_full_match
++ - * / // % ** ^ ~ & | << >> || ~~ !~~ ~~* !~~* ~~~ !~~~ -> ->> @> <@ && ! @ <=>
 """
 ALLOWED: Final = frozenset(" ".join((AGGREGATES, WINDOWS, NUMBERS, TEXTS, TIMES, LISTS, OTHERS, OPERATORS)).split())
 # Functions that may stand where a table stands.
@@ -60,7 +62,7 @@ PropertyEQ Cube Rollup GroupingSets Exists In Between Like ILike SimilarTo Is No
 NullSafeEQ NullSafeNEQ Add Sub Mul Div IntDiv Mod Pow Neg DPipe Escape Collate AtTimeZone Case If Cast TryCast
 Extract Any All IgnoreNulls RespectNulls Comprehension Columns BitwiseAnd BitwiseOr BitwiseNot BitwiseXor
 BitwiseLeftShift BitwiseRightShift CurrentDate CurrentTimestamp Count ToMap VarMap Map JSONExtract JSONExtractScalar
-JSONPath JSONPathRoot JSONPathKey JSONPathSubscript JSONPathWildcard HavingMax
+JSONPath JSONPathRoot JSONPathKey JSONPathSubscript JSONPathWildcard HavingMax ArrayOverlaps
 """
 PARTS: Final = frozenset(_PARTS.split())
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import select
+import subprocess
+import sys
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -17,7 +20,7 @@ from starlette.testclient import TestClient
 
 from cradle.access import new_key, write_keys
 from cradle.bake.unpack import images, unpack
-from cradle.config import Settings
+from cradle.config import PROJECT, Settings, clean_environment
 from cradle.manifest import Manifest, read_manifest
 from cradle.serve import audit
 from cradle.serve.app import create_app
@@ -469,6 +472,41 @@ def test_no_text_makes_the_gate_fail_otherwise(gate: Gate, text: str) -> None:
     except Refused:
         return
     assert set(checked.tables) <= set(gate.tables)
+
+
+SERVER = """
+import sys
+from pathlib import Path
+from cradle.manifest import read_manifest
+from cradle.serve.bounds import Bounds
+from cradle.serve.sql import Runner
+root = Path(sys.argv[1])
+runner = Runner(root, read_manifest(root), Bounds(sql_seconds=600))
+runner.run("select 1", 1)
+print(runner._idle[0]._process.pid, flush=True)
+runner.run("select count(*) from range(1000000000000)", 1)
+"""
+
+
+def test_a_process_ends_with_the_service_also_in_the_middle_of_a_statement(root: Path) -> None:
+    server = subprocess.Popen(
+        [sys.executable, "-P", "-c", SERVER, str(root)],
+        env={**clean_environment(), "PYTHONPATH": str(PROJECT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert server.stdout is not None
+        ended = os.pidfd_open(int(server.stdout.readline()))
+        server.kill()
+        server.wait(30)
+        ready, _, _ = select.select([ended], [], [], 30)
+        assert ready, "the process of the statement lives on"
+        os.close(ended)
+    finally:
+        server.kill()
+        server.wait(30)
+        server.stdout.close()  # type: ignore[union-attr]
 
 
 def test_each_statement_is_audited_with_its_verdict(root: Path, tmp_path: Path) -> None:
