@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import random
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -451,6 +453,17 @@ def test_a_frame_that_holds_more_than_declared_is_refused(shop: Case) -> None:
         shop.apply()
 
 
+@contextlib.contextmanager
+def files_no_larger_than(limit: int) -> Iterator[None]:
+    """Keep this process from filling the disk, should it write what it has to refuse."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
 def test_a_target_for_which_there_is_no_room_is_refused_before_it_is_written(tmp_path: Path) -> None:
     data = noise(1, 16 << 20)
     shop = case(tmp_path, [data], [data[:-1]])
@@ -463,7 +476,7 @@ def test_a_target_for_which_there_is_no_room_is_refused_before_it_is_written(tmp
 
     forged(shop, grow)
     before = tree(shop.customer)
-    with pytest.raises(Unavailable, match="bytes free"):
+    with files_no_larger_than(64 << 20), pytest.raises(Unavailable, match="bytes free"):
         shop.apply()
     assert tree(shop.customer) == before
 
