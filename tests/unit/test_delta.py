@@ -141,6 +141,17 @@ def test_only_what_changed_is_literal() -> None:
     assert PAGE < literal + 20 < PAGE + 40  # a byte beside a change may be equal by chance
 
 
+def test_one_block_alone_is_found_wherever_it_stands() -> None:
+    """Also across the ends of what is looked at in one go."""
+    old = noise(5, 3 * BLOCK)
+    found = Blocks([np.frombuffer(old, np.uint8)])
+    for before in range(0, 5 * blocks.FIRST_LOOK, 61):
+        new = noise(6, before) + old[BLOCK : 2 * BLOCK] + noise(7, BLOCK)
+        (match,) = found.matches(np.frombuffer(new, np.uint8))
+        assert match.at <= before, before
+        assert match.length >= BLOCK
+
+
 # Whole deltas
 
 
@@ -217,6 +228,17 @@ def test_an_image_that_nobody_named_gets_no_delta(shop: Case, tmp_path: Path) ->
         make_delta(shop.factory, shop.old, "sha256:" + "0" * 64, tmp_path / "none")
     with pytest.raises(VerifyFailed, match="does not hold image sha256:0000"):
         make_delta(shop.factory, "sha256:" + "0" * 64, shop.new, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_no_delta_is_made_of_a_damaged_image(shop: Case, tmp_path: Path) -> None:
+    for digest in {**blobs_of(shop.factory, shop.old), **blobs_of(shop.factory, shop.new)}:
+        path = blob_path(shop.factory, digest)
+        whole = path.read_bytes()
+        path.write_bytes(bytes([whole[0] ^ 4]) + whole[1:])
+        with pytest.raises(VerifyFailed, match=f"blob {digest} in .* is damaged"):
+            make_delta(shop.factory, shop.old, shop.new, tmp_path / "none")
+        path.write_bytes(whole)
     assert not (tmp_path / "none").exists()
 
 
@@ -401,6 +423,10 @@ LIES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "a negative size": (lambda h: h["blobs"][-1].update(size=-1), "is no count"),
     "other literals": (lambda h: put(h, 2, 0, 100), "came out as sha256"),
     "a blob outside of the folder": (lambda h: h["blobs"][-1].update(digest="sha256:../../x"), "is no sha256 digest"),
+    "a blob whose name goes on": (
+        lambda h: h["blobs"][-1].update(digest=h["blobs"][-1]["digest"] + "/../../../x"),
+        "is no sha256 digest",
+    ),
     "a source outside of the folder": (lambda h: h.update(sources=["sha256:../../../etc/passwd"]), "is no sha256"),
     "a source that is not of the base": (lambda h: h.update(sources=["sha256:" + "1" * 64]), "is not of its base"),
     "a blob twice": (lambda h: h["blobs"].append(h["blobs"][0]), "named twice"),
