@@ -229,7 +229,7 @@ def test_a_key_index_that_differs_from_its_table_is_named(copy: Image, change: s
 def test_a_missing_vector_is_named(copy: Image) -> None:
     path = part(copy)
     write_flat(path, FlatIndex(path).vectors()[:-1])
-    assert "vectors/flat.faiss holds 18 x 384" in failures(copy, sealed(copy))["vectors"]
+    assert "the vectors are 18 x 384" in failures(copy, sealed(copy))["vectors"]
 
 
 def test_a_chunk_that_no_table_holds_is_named(copy: Image) -> None:
@@ -240,15 +240,14 @@ def test_a_chunk_that_no_table_holds_is_named(copy: Image) -> None:
     assert "names other chunks" in failures(copy, sealed(copy))["vectors"]
 
 
-def test_vectors_that_stand_for_other_chunks_give_wrong_answers(copy: Image) -> None:
+def test_vectors_that_stand_for_other_chunks_are_found(copy: Image) -> None:
     path = part(copy)
     write_flat(path, FlatIndex(path).vectors()[::-1])
     failed = failures(copy, sealed(copy))
-    assert failed
-    assert all(name.startswith("golden: ") for name in failed)
+    assert list(failed) == ["encoder"]  # the chunks' texts, encoded anew, don't give their vectors
 
 
-def test_an_exchanged_tokenizer_gives_wrong_answers(image: Image, copy: Image) -> None:
+def test_an_exchanged_tokenizer_is_found(image: Image, copy: Image) -> None:
     content = json.loads((image.root / "encoder" / "tokenizer.json").read_text(encoding="utf-8"))
     words = content["model"]["vocab"]
     plain = [word for word in words if word.isalpha()]
@@ -257,15 +256,14 @@ def test_an_exchanged_tokenizer_gives_wrong_answers(image: Image, copy: Image) -
     (copy.root / "encoder").mkdir()
     (copy.root / "encoder" / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
     failed = failures(copy, sealed(copy))
-    assert failed
-    assert all(name.startswith("golden: ") for name in failed)
+    assert list(failed) == ["encoder"]  # the chunks' texts, encoded anew, don't give their vectors
 
 
 def test_an_encoder_that_does_not_open_is_named(copy: Image) -> None:
     (copy.root / "encoder").mkdir()
     (copy.root / "encoder" / "model.onnx").write_bytes(b"no model")
     failed = failures(copy, sealed(copy))
-    assert "encoder" in failed["health"]
+    assert "model.onnx" in failed["encoder"]
 
 
 def test_a_file_too_many_and_one_too_few_are_named(copy: Image) -> None:
