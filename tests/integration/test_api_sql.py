@@ -14,6 +14,7 @@ from typing import Any
 
 import duckdb
 import pytest
+import sqlglot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
@@ -290,6 +291,34 @@ def test_the_engine_reads_its_tables_and_neither_keys_nor_manifest(manifest: Man
         assert (root / name).exists()
         with pytest.raises(duckdb.PermissionException):
             con.execute(f"select * from read_blob('{root}/{name}')")
+
+
+@pytest.mark.parametrize(
+    ("statement", "named"),
+    [
+        ("select * from read_csv('x')", "read_csv"),
+        ("select * from glob('*')", "glob"),
+        ("select * from query_table('x')", "query_table"),
+        ("select sum(1) from duckdb_settings()", "duckdb_settings"),
+        ("select upper(getenv('x'))", "getenv"),
+        ("select list_transform(['x'], lambda x: getenv(x))", "getenv"),
+        ("select * from sum(1)", "sum"),
+        ("select * from '/etc/passwd'", "/etc/passwd"),
+        ("select 1 from (select * from 'x.csv') t", "x.csv"),
+        ("select * from information_schema.tables", "tables"),
+        ("select * from memory.marts.orders", "orders"),
+        ("select * from orders", "orders"),
+        ("select * from (describe marts.orders)", "show_ref"),
+        ("select * from (summarize marts.orders)", "show_ref"),
+        ("select $1", "parameter"),
+        ("select * from marts.orders tablesample 10%", "base_table"),
+    ],
+)
+def test_duckdb_s_own_tree_is_a_gate_of_its_own(gate: Gate, statement: str, named: str) -> None:
+    gate._check_again("select sum(amount) from marts.orders", sqlglot.parse_one("select 1"))
+    with pytest.raises(Refused) as caught:
+        gate._check_again(statement, sqlglot.parse_one("select 1"))
+    assert caught.value.what == named
 
 
 def test_a_refusal_is_a_problem_that_says_what_is_allowed(api: TestClient, manifest: Manifest) -> None:
