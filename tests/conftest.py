@@ -19,6 +19,7 @@ CORPUS = PROJECT.parent / "shared" / "corpus"
 # Tests that may be skipped on CI, by the reason they give.
 NO_SERVERS = "these servers can't be had from the package registries"
 NO_ENGINE = "no container engine answers on this machine"
+NO_REGISTRY = "no docker-registry on this machine: apt-get install docker-registry"
 MAY_SKIP = ("the shared corpus is not beside the project", NO_SERVERS, NO_ENGINE)
 
 

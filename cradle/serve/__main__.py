@@ -51,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     apply.add_argument("delta", type=Path, help="the delta of the package")
     apply.add_argument("--layout", type=Path, required=True, help="folder of the image that is installed")
     apply.add_argument("--statement", type=Path, required=True, help="signature.json of the package")
+    apply.add_argument("--trust", type=Path, help="signature.json that is installed: the publisher must be the same")
     return parser
 
 
@@ -121,7 +122,7 @@ def _questions(chosen: argparse.Namespace) -> int:
 def _apply(chosen: argparse.Namespace) -> int:
     from cradle.delivery.installed import apply
 
-    image, name = apply(chosen.delta, chosen.layout, chosen.statement)
+    image, name = apply(chosen.delta, chosen.layout, chosen.statement, chosen.trust)
     print(json.dumps({"image": image, "name": name, "next": f"tar -cf - -C {chosen.layout} . | docker load"}))
     return 0
 

@@ -117,14 +117,15 @@ def test_the_installed_image_turns_itself_into_the_next_by_a_delta(
     with tarfile.open(first.folder / first.archive) as tar:
         tar.extractall(layout, filter="data")
     options = ["--rm", "--network", "none", "--user", "0:0", "--volume", f"{layout}:/layout"]
-    options += ["--volume", f"{second.folder}:/package:ro"]
+    options += ["--volume", f"{second.folder}:/package:ro", "--volume", f"{first.folder}:/installed:ro"]
     name, updated = f"localhost/cradle/{RIVAL}:{first.version}", f"localhost/cradle/{RIVAL}:{made.version}"
     assert engine.call("load", "--quiet", "--input", str(first.folder / first.archive)).returncode == 0
     given = ["apply", f"/package/{second.archive}", "--layout", "/layout", "--statement"]
     wrong = engine.call("run", *options, name, *given, "/package/keys.json")
     assert wrong.returncode
     assert "signature is wrong" in wrong.stderr
-    done = engine.call("run", *options, name, *given, "/package/signature.json")
+    trusted = ["--trust", "/installed/signature.json"]
+    done = engine.call("run", *options, name, *given, "/package/signature.json", *trusted)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["image"] == made.digest
     with tarfile.open(tmp_path / "image.tar", "w") as tar:
