@@ -9,7 +9,7 @@ from typing import Final
 
 import duckdb
 
-from cradle.errors import CradleError
+from cradle.errors import CradleError, Unavailable
 
 AGAIN: Final = 0.05  # seconds; an interrupt that comes before the query begins has no effect
 
@@ -24,6 +24,7 @@ def within(con: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[None]:
 
     Raises:
         TooSlow: it was interrupted.
+        Unavailable: DuckDB's memory is used up.
     """
     done = threading.Event()
 
@@ -37,10 +38,17 @@ def within(con: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[None]:
     watcher.start()
     try:
         yield
-    except duckdb.InterruptException as error:
-        raise TooSlow(
-            f"the query took more than the {seconds:g} s that are allowed. Ask for fewer rows or columns, or filter."
-        ) from error
+    except Exception as error:
+        # Arrow hands DuckDB's errors on as its own, so that their text must tell.
+        text = str(error).lower()
+        if isinstance(error, duckdb.InterruptException) or "interrupt error" in text:
+            told = f"the query took more than the {seconds:g} s that are allowed."
+            raise TooSlow(f"{told} Ask for fewer rows or columns, or filter.") from error
+        if isinstance(error, duckdb.OutOfMemoryException) or "out of memory error" in text:
+            raise Unavailable(
+                "the memory for queries is used up. Ask for fewer rows or columns, or try again when less is asked."
+            ) from error
+        raise
     finally:
         done.set()
         watcher.join()

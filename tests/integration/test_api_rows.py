@@ -22,9 +22,11 @@ from starlette.testclient import TestClient
 
 from cradle.bake.unpack import images, unpack
 from cradle.config import Settings
+from cradle.errors import Unavailable
 from cradle.manifest import read_manifest
 from cradle.serve.app import create_app
 from cradle.serve.bounds import Bounds
+from cradle.serve.deadline import TooSlow, within
 from cradle.serve.formats import MEDIA_TYPES
 
 pytestmark = pytest.mark.integration
@@ -278,6 +280,28 @@ def test_a_query_that_takes_too_long_is_ended(root: Path, tmp_path: Path, kind: 
         assert (answer.status_code, answer.headers["content-type"]) == (504, "application/problem+json")
         assert "0.02 s" in answer.json()["detail"]
         assert client.get("/tables/marts.daily_revenue/rows", params={"limit": 1}).status_code in (200, 504)
+
+
+@pytest.mark.parametrize("lazily", [False, True])
+def test_duckdb_s_limits_are_told_as_what_they_are(lazily: bool) -> None:
+    """Also where Arrow reads while DuckDB computes."""
+
+    def run(con: duckdb.DuckDBPyConnection, query: str) -> None:
+        if lazily:
+            for _ in con.execute(query).to_arrow_reader(1000):
+                pass
+        else:
+            con.execute(query).fetchall()
+
+    con = duckdb.connect(":memory:", config={"memory_limit": "50MB", "temp_directory": ""})
+    with pytest.raises(TooSlow, match=r"0\.1 s"), within(con, 0.1):
+        run(con, "select i from range(1000000000000) t(i) where i % 1000000 = 999999 and hash(i) = 0")
+    with pytest.raises(Unavailable, match="memory"), within(con, 60):
+        run(con, "select * from range(100000000) t(i) order by hash(i)")
+    with pytest.raises(duckdb.BinderException), within(con, 60):
+        run(con, "select nope")
+    with within(con, 60):
+        run(con, "select 1")
 
 
 def test_files_are_written_by_a_bounded_number_at_once(root: Path) -> None:
