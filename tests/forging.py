@@ -1,26 +1,33 @@
-"""Makes images that are damaged or forged: every hash fits, as a bug or an attacker would leave it."""
+"""Makes images that are damaged or forged, as a bug or an attacker would leave them: every hash fits."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import shutil
+import tarfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow.parquet as pq
 
+from cradle import releases
 from cradle.bake import oci
 from cradle.bake.assemble import append_layers
 from cradle.bake.export import write_key_index, write_parquet
 from cradle.bake.exports import order_of
+from cradle.bake.origin import check_origin
 from cradle.bake.tarball import write_layer
 from cradle.bake.unpack import images, unpack
+from cradle.bake.verify import verify_image
+from cradle.catalog import open_lake
 from cradle.config import Settings
-from cradle.digest import content_digest, content_digest_of, release_id_of
+from cradle.digest import content_digest, content_digest_of, file_sha256, release_id_of
 from cradle.manifest import FILE, Manifest, read_manifest
 
 CREATED = "2024-04-01T00:00:00Z"
@@ -28,35 +35,44 @@ CREATED = "2024-04-01T00:00:00Z"
 
 @dataclass(frozen=True)
 class Image:
-    """An image in a layout, and its files."""
+    """An image in a layout, its files, and a layer of its encoder that is not packed."""
 
     settings: Settings
     layout: Path
     digest: str
     root: Path
     manifest: Manifest
+    encoder: oci.Layer
 
     def layers(self) -> list[dict[str, Any]]:
         return list(oci.get_json(self.layout, self.digest)["layers"])
 
-    def table(self, name: str) -> Any:
-        return pq.read_table(self.root / self.manifest.tables[name].file)
+    def blobs(self) -> dict[str, Path]:
+        """Return name → blob of every layer."""
+        return {
+            layer["annotations"]["cradle.layer"]: oci.blob_path(self.layout, layer["digest"]) for layer in self.layers()
+        }
+
+    def rows(self, table: str) -> Any:
+        return pq.read_table(self.root / self.manifest.tables[table].file)
 
 
-def baked(settings: Settings, customer: str) -> Image:
-    """Return the one image of a customer; not to be changed."""
+def baked(settings: Settings, customer: str, folder: Path) -> Image:
+    """Return the one image of a customer, in a layout of links that nothing may be written to."""
     layout = settings.images(customer) / "layout"
     (digest,) = images(layout).values()
     root = unpack(settings, customer, digest)
-    return Image(settings, layout, digest, root, read_manifest(root))
+    shutil.copytree(layout, folder / "layout", copy_function=os.link)
+    shutil.copytree(root / "encoder", folder / "part" / "encoder", copy_function=os.link)
+    encoder = write_layer(folder / "layout", folder / "part", oci.PREFIX, "encoder")
+    return Image(settings, folder / "layout", digest, root, read_manifest(root), encoder)
 
 
 def copied(image: Image, folder: Path) -> Image:
-    """Return a copy whose small files may be changed; blobs and encoder are links, to be parted first."""
+    """Return a copy whose files may be changed, the encoder's are in its layer only; blobs are links."""
     shutil.copytree(image.layout, folder / "layout", copy_function=os.link)
     shutil.copytree(image.root, folder / "root", ignore=shutil.ignore_patterns("encoder"))
-    shutil.copytree(image.root / "encoder", folder / "root" / "encoder", copy_function=os.link)
-    return Image(image.settings, folder / "layout", image.digest, folder / "root", image.manifest)
+    return replace(image, layout=folder / "layout", root=folder / "root")
 
 
 def own(path: Path) -> Path:
@@ -76,17 +92,30 @@ def flip(path: Path, offset: int, bit: int) -> None:
         stream.write(bytes([byte ^ (1 << bit)]))
 
 
+def failures(image: Image, digest: str | None = None, *, lake: bool = True) -> dict[str, str]:
+    """Verify an image, beside its lake or without it; return check → detail of what failed."""
+    origin = None
+    if lake:
+        opened = open_lake(image.settings, image.manifest.customer)
+        origin = partial(check_origin, opened, releases.find(opened))
+    result = verify_image(image.settings, image.layout, digest or image.digest, origin)
+    failed = {check.name: check.detail for check in result.checks if not check.ok}
+    assert result.verified == (not failed)
+    assert all(failed.values()), "a failed check says nothing"
+    return failed
+
+
 def rewrite(image: Image, table: str, change: Callable[[Any], Any]) -> None:
     """Write a table and its key index with other rows."""
     entry = image.manifest.tables[table]
-    rows = change(image.table(table))
+    rows = change(image.rows(table))
     write_parquet(image.root / entry.file, rows, order_of(rows, entry.key))
     if entry.key_index:
         write_key_index(image.root / entry.key_index, rows, entry.key)
 
 
 def edit(expression: str) -> Callable[[Any], Any]:
-    """Return a change of rows: `select <expression> from rows`."""
+    """Return a change of rows: `select <expression> from <rows>`."""
 
     def change(rows: Any) -> Any:
         con = duckdb.connect(":memory:")
@@ -96,59 +125,77 @@ def edit(expression: str) -> Callable[[Any], Any]:
     return change
 
 
-def consistent(image: Image) -> dict[str, Any]:
-    """Return what a manifest would tell of the tables as they are now, up to the release's id."""
-    told = image.manifest.model_dump(include={"tables", "content_digest", "release_id"})
+def consistent(image: Image, **changes: Any) -> dict[str, Any]:
+    """Return all that a manifest tells, recomputed from the files as they are now up to the release's id."""
+    told = {**image.manifest.model_dump(), **changes}
     con = duckdb.connect(":memory:")
     con.execute("set TimeZone = 'UTC'")
     for name, table in told["tables"].items():
-        relation = f"read_parquet('{image.root / table['file']}')"
-        table["content_digest"] = content_digest(con, relation)
-        table["rows"] = image.table(name).num_rows
-    return {**told, **identity(image, told["tables"])}
+        table["content_digest"] = content_digest(con, f"read_parquet('{image.root / table['file']}')")
+        table["rows"] = image.rows(name).num_rows
+    digests = {name: table["content_digest"] for name, table in told["tables"].items()}
+    content = content_digest_of(digests, told["vectors"]["collection_digest"], told["encoder"]["model_key"])
+    return {**told, "content_digest": content, "release_id": release_id_of(content, told["epoch"], told["params_hash"])}
 
 
-def identity(image: Image, tables: dict[str, Any], **changes: Any) -> dict[str, str]:
-    """Return the content digest and the release id that follow from all else."""
-    manifest = image.manifest
-    assert manifest.vectors is not None
-    assert manifest.encoder is not None
-    collection = changes.get("collection", manifest.vectors.collection_digest)
-    digests = {name: table["content_digest"] for name, table in tables.items()}
-    content = content_digest_of(digests, collection, manifest.encoder.model_key)
-    params = changes.get("params_hash", manifest.params_hash)
-    return {"content_digest": content, "release_id": release_id_of(content, manifest.epoch, params)}
+def sealed(image: Image, told: dict[str, Any] | None = None, **changes: Any) -> str:
+    """Write the manifest of the files as they are now, and the image of it; return its digest.
 
-
-def sealed(image: Image, **changes: Any) -> str:
-    """Write the manifest of the files as they are now, and the image of it; return its digest."""
-    files = {
-        path.relative_to(image.root).as_posix(): {"sha256": _sha256(path), "bytes": path.stat().st_size}
+    Args:
+        told: what the manifest tells; without it the original's promises stay, but for `changes` and the hashes.
+    """
+    files = {name: entry.model_dump() for name, entry in image.manifest.files.items() if name.startswith("encoder/")}
+    files |= {
+        path.relative_to(image.root).as_posix(): {"sha256": file_sha256(path), "bytes": path.stat().st_size}
         for path in image.root.rglob("*")
         if path.is_file() and path.name != FILE
     }
-    told = {**image.manifest.model_dump(), "files": files, **changes}
-    (image.root / FILE).write_bytes(Manifest.model_validate(told).canonical())
-    return assembled(image)
+    whole = {**(told or image.manifest.model_dump()), "files": files, **changes}
+    manifest = Manifest.model_validate(whole)
+    (image.root / FILE).write_bytes(manifest.canonical())
+    return assembled(image, manifest)
 
 
-def assembled(image: Image, *more: oci.Layer, kind: str = oci.DATA, labels: dict[str, str] | None = None) -> str:
-    """Write an image of the folder as it is; return its digest."""
-    layer = write_layer(image.layout, image.root, oci.PREFIX, "all")
-    digest, _ = append_layers(image.layout, None, [layer], created=CREATED, labels=labels or {}, config={})
-    if more:  # on top, and without saying what they are
-        digest, _ = _on_top(image, digest, list(more), kind)
+def assembled(image: Image, manifest: Manifest | None = None) -> str:
+    """Write an image of the encoder and of the folder as it is; return its digest."""
+    labels = {}
+    if manifest:
+        labels = {
+            "org.opencontainers.image.title": manifest.customer,
+            "cradle.customer": manifest.customer,
+            "cradle.release": manifest.release_id,
+            "cradle.content-digest": manifest.content_digest,
+            "cradle.params-hash": manifest.params_hash,
+        }
+    rest = write_layer(image.layout, image.root, oci.PREFIX, "rest")
+    digest, _ = append_layers(
+        image.layout, None, [image.encoder, rest], created=CREATED, labels=labels, config={"Cmd": ["serve"]}
+    )
     return digest
 
 
-def _on_top(image: Image, below: str, more: list[oci.Layer], kind: str) -> tuple[str, int]:
-    base = image.layout.with_name("below")
-    (base / "blobs").mkdir(parents=True, exist_ok=True)
-    if not (base / "blobs" / "sha256").exists():
-        (base / "blobs" / "sha256").symlink_to(image.layout / "blobs" / "sha256")
-    oci.name_image(base, below, "below")
-    return append_layers(image.layout, base, more, created=CREATED, labels={}, config={}, kind=kind)
+def relabelled(image: Image, digest: str, **labels: str) -> str:
+    """Change labels of an image and nothing else; return its digest."""
+    manifest = oci.get_json(image.layout, digest)
+    manifest["annotations"] |= labels
+    return oci.put_json(image.layout, manifest)[0]
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def topped(image: Image, digest: str, entry: tarfile.TarInfo, *, annotations: dict[str, str] | None = None) -> str:
+    """Lay one more layer over an image, with one entry; return the new image's digest."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        tar.addfile(entry, io.BytesIO(b"\0" * entry.size))
+    data = packed.getvalue()
+    layer = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    oci.blob_path(image.layout, layer).write_bytes(data)
+    manifest = oci.get_json(image.layout, digest)
+    config = oci.get_json(image.layout, manifest["config"]["digest"])
+    config["rootfs"]["diff_ids"].append(layer)
+    told, size = oci.put_json(image.layout, config)
+    manifest["config"] |= {"digest": told, "size": size}
+    kind = "application/vnd.oci.image.layer.v1.tar"
+    manifest["layers"].append({"mediaType": kind, "digest": layer, "size": len(data)})
+    if annotations:
+        manifest["layers"][-1]["annotations"] = annotations
+    return oci.put_json(image.layout, manifest)[0]

@@ -36,7 +36,7 @@ def check_exports(root: Path, manifest: Manifest) -> str:
         VerifyFailed: a file is not what its rows export to; it is named.
     """
     for entry in manifest.tables.values():
-        rows = pq.read_table(root / entry.file)
+        rows = _read(root / entry.file)
         _same_parquet(root, entry.file, rows, order_of(rows, entry.key))
         told, found = [(one.name, one.type) for one in entry.columns], columns_of(rows.schema)
         if told != found:
@@ -45,6 +45,13 @@ def check_exports(root: Path, manifest: Manifest) -> str:
     if manifest.vectors:
         _vectors(root, manifest, manifest.vectors)
     return f"{len(manifest.tables)} tables" + (f", {len(manifest.vectors.parts)} parts" if manifest.vectors else "")
+
+
+def _read(path: Path) -> pa.Table:
+    try:
+        return pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise VerifyFailed(f"{path.name} can't be read: {error}") from error
 
 
 def columns_of(schema: pa.Schema) -> list[tuple[str, str]]:
@@ -86,12 +93,15 @@ def check_key_index(path: Path, table: Path, key: tuple[str, ...]) -> None:
         if count != parquet.metadata.num_rows:
             raise VerifyFailed(f"{path.name} holds {count} rows, {table.name} {parquet.metadata.num_rows}")
         blocks = {block: lines(size, data) for block, size, data in index.execute("select * from blocks")}
-        found = {known: blocks[block][place] for known, block, place in index.execute("select * from rows")}
+        found = {one: blocks[block][place] for one, block, place in index.execute("select * from rows")}
         for group in range(parquet.num_row_groups):
-            for known, row in keyed_rows(parquet.read_row_group(group), key):
-                if found.get(known) != row:
-                    raise VerifyFailed(f"{path.name} holds another row than {table.name} at {known!r}")
-    if _written_by(path) == apsw.sqlite_lib_version():  # another version may write other bytes
+            for one, row in keyed_rows(parquet.read_row_group(group), key):
+                if found.get(one) != row:
+                    raise VerifyFailed(f"{path.name} holds another row than {table.name} at {one!r}")
+        (free,) = index.execute("pragma freelist_count").fetchone()
+        known = {name for (name,) in index.execute("select name from sqlite_master")}
+    # Another version of SQLite may write other bytes; it leaves no room for rows that nobody asks for either.
+    if free or known != {"rows", "blocks"} or _written_by(path) == apsw.sqlite_lib_version():
         raise VerifyFailed(f"{path.name} holds the rows of {table.name}, and other bytes around them")
 
 
@@ -121,7 +131,7 @@ def chunk_rows(root: Path, manifest: Manifest, columns: tuple[str, ...]) -> pa.T
 
 def _vectors(root: Path, manifest: Manifest, entry: VectorsEntry) -> None:
     rows = chunk_rows(root, manifest, ("chunk_id", "document_id", "content_hash"))
-    places = pq.read_table(root / entry.chunks)
+    places = _read(root / entry.chunks)
     if not places.equals(rows.select(list(ORDER)).cast(places.schema)):
         raise VerifyFailed(f"{entry.chunks} names other chunks than the tables hold, or in another order")
     _same_parquet(root, entry.chunks, places, ORDER)

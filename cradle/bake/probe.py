@@ -28,7 +28,10 @@ def check_encoder(root: Path, manifest: Manifest) -> str:
     if entry is None or manifest.vectors is None:
         return "none promised"
     as_passage = entry.model_copy(update={"query_prefix": entry.passage_prefix})
-    encoder = QueryEncoder(root / entry.file, root / entry.tokenizer, as_passage)
+    try:
+        encoder = QueryEncoder(root / entry.file, root / entry.tokenizer, as_passage)
+    except Exception as error:
+        raise VerifyFailed(f"{entry.file} or {entry.tokenizer} does not open: {error}") from error
     rows = chunk_rows(root, manifest, ("chunk_id", "document_id", "text"))
     at = np.unique(np.linspace(0, rows.num_rows - 1, PROBES).round().astype(np.int64))
     chosen = rows.take(at)
