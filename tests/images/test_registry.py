@@ -25,7 +25,7 @@ from cradle.delivery.registry import push
 from cradle.errors import ConfigError, Unavailable
 from tests.conftest import NO_REGISTRY
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.engine
 MB = 1_000_000
 
 
