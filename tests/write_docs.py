@@ -5,14 +5,17 @@ Run:  make docs
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import typer
 
 from cradle.config import PROJECT, Settings
 from cradle.errors import EXIT_CODES
+from cradle.manifest import Manifest
 
 CLI = PROJECT / "docs" / "cli.md"
+SCHEMA = PROJECT / "docs" / "manifest.schema.json"
 SETTINGS = PROJECT / ".env.example"
 
 
@@ -55,6 +58,12 @@ def settings_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def manifest_schema() -> str:
+    """Return the JSON schema of the release manifest."""
+    return json.dumps(Manifest.model_json_schema(), indent=1, sort_keys=True) + "\n"
+
+
 if __name__ == "__main__":
+    SCHEMA.write_text(manifest_schema(), encoding="utf-8")
     CLI.write_text(cli_page(), encoding="utf-8")
     SETTINGS.write_text(settings_page(), encoding="utf-8")

@@ -86,6 +86,7 @@ def test_the_reference_of_the_command_line_is_up_to_date() -> None:
 
 
 def test_the_list_of_settings_is_up_to_date() -> None:
+    assert write_docs.SCHEMA.read_text(encoding="utf-8") == write_docs.manifest_schema(), "run `make docs`"
     assert write_docs.SETTINGS.read_text(encoding="utf-8") == write_docs.settings_page(), "run `make docs`"
 
 
