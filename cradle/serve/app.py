@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi_offline import FastAPIOffline
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
 from cradle import __version__
@@ -24,7 +25,7 @@ from cradle.serve.documents import add_documents
 from cradle.serve.formats import MEDIA_TYPES
 from cradle.serve.guard import Guard
 from cradle.serve.metrics import Counting, Metrics
-from cradle.serve.problems import OPEN, add_errors, describe
+from cradle.serve.problems import OPEN, STATIC, add_errors, describe
 from cradle.serve.sql import Runner, add_sql
 from cradle.serve.state import VECTORS, add_numbers, add_state
 from cradle.serve.store import Store
@@ -93,7 +94,10 @@ def _with_routes(store: Store, metrics: Metrics, bounds: Bounds, runner: Runner)
         yield
         runner.close()
 
-    app = FastAPI(
+    # Its page comes from the image: at the customer's there may be no network.
+    app = FastAPIOffline(
+        redoc_url=None,
+        static_url=STATIC,
         title=f"Cradle data API of {store.manifest.customer}",
         version=__version__,
         description=f"Tables, products and search of release `{store.manifest.release_id[:12]}`. Read-only.",

@@ -20,7 +20,7 @@ from cradle.errors import CradleError
 from cradle.log import get
 from cradle.serve.audit import Audit, safe_query, safe_text
 from cradle.serve.bounds import Message, Receive, Scope, Send
-from cradle.serve.problems import OPEN, Refusal, problem, refused
+from cradle.serve.problems import OPEN, PAGES, STATIC, Refusal, problem, refused
 from cradle.serve.tokens import Tokens
 
 log = get("serve")
@@ -47,7 +47,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
-        if scope["type"] != "http" or scope["path"] in OPEN:
+        if scope["type"] != "http" or scope["path"] in (*OPEN, *PAGES) or scope["path"].startswith(f"{STATIC}/"):
             await self._app(scope, receive, send)
             return
         begin, state = time.monotonic(), scope.setdefault("state", {})

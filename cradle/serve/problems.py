@@ -134,6 +134,8 @@ SCHEMES: Final = {
     "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "A key."},
 }
 METRICS: Final = "/metrics"
+STATIC: Final = "/api-page"  # scripts and styles of the page that describes the API
+PAGES: Final = ("/docs", "/openapi.json")  # they describe the API and show nothing of the data
 OPEN: Final = ("/health", "/ready", METRICS)
 # What any route may answer; the statuses that a route names itself come on top.
 ANYWHERE: Final = {

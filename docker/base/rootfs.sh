@@ -24,6 +24,7 @@ cp -r "$project/pyproject.toml" "$project/README.md" "$project/cradle" "$project
   --require-hashes --requirements "$project/requirements/serve.txt"
 "$UV" pip install --quiet --target "$site" --python-version 3.11 --no-deps --no-index --find-links "$work/wheel" cradle
 rm -rf "$site/bin" "$site/share" "$site/etc" "$site"/.lock "$site/pyarrow/include" "$site"/*.dist-info/uv_cache.json
+sed -i '/uv_cache\.json/d' "$site"/*.dist-info/RECORD  # it holds a time
 find "$site" -type d \( -name tests -o -name __pycache__ \) -prune -exec rm -rf {} +
 HOOK
 

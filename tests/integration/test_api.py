@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -227,6 +228,15 @@ def test_openapi_describes_every_route_parameter_and_answer(api: TestClient) -> 
     for name, schema in document["components"]["schemas"].items():
         if name not in ("HTTPValidationError", "ValidationError"):
             assert schema.get("description"), name
+
+
+def test_the_page_of_the_api_needs_no_network(api: TestClient) -> None:
+    page = api.get("/docs").text
+    linked = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(linked) >= 2
+    for path in linked:
+        assert path.startswith("/"), f"{path} is on another machine"
+        assert api.get(path).status_code == 200
 
 
 def copied(root: Path, to: Path) -> Path:
