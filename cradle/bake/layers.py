@@ -69,14 +69,9 @@ class Layers:
         known = {**identity, "bytes": len(identity["bytes"])} if "bytes" in identity else identity
         sha = canonical_hash([str(identity.get("bytes"))]) if "bytes" in identity else ""
         hint = self.layout / "layers" / f"{name}-{canonical_hash({**known, 'sha': sha})}.json"
-        if hint.is_file():
-            note = json.loads(hint.read_bytes())
-            layer = Layer(**note["layer"])
-            blob = oci.blob_path(self.layout, layer.digest)
-            if blob.is_file() and blob.stat().st_size == layer.size:
-                os.utime(blob)  # it is in use: `collect` leaves it alone
-                self.files.update({path: FileEntry(**entry) for path, entry in note["files"].items()})
-                return layer, True, note["facts"]
+        known_layer = self._known(hint)
+        if known_layer:
+            return known_layer
         with tempfile.TemporaryDirectory(dir=self.layout, prefix=".layer-") as folder:
             facts = make(Path(folder))
             files = _file_entries(Path(folder)) if name != "manifest" else {}
@@ -88,6 +83,21 @@ class Layers:
         temporary.replace(hint)
         self.files.update(files)
         return layer, layer.digest in self._before, facts
+
+    def _known(self, hint: Path) -> tuple[Layer, bool, Any] | None:
+        """Return the layer of a hint when its blob is there; a hint that can't be read is no hint."""
+        try:
+            note = json.loads(hint.read_bytes())
+            layer, facts = Layer(**note["layer"]), note["facts"]
+            files = {path: FileEntry(**entry) for path, entry in note["files"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+        blob = oci.blob_path(self.layout, layer.digest)
+        if not blob.is_file() or blob.stat().st_size != layer.size:
+            return None
+        os.utime(blob)  # it is in use: `collect` leaves it alone
+        self.files.update(files)
+        return layer, True, facts
 
     def table_layers(self) -> list[tuple[Layer, bool, Any]]:
         """One layer per table, with its key index: what has not changed is not shipped again."""
