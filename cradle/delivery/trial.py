@@ -25,7 +25,6 @@ from cradle.digest import file_sha256
 from cradle.errors import VerifyFailed
 from cradle.signed import read_signed
 
-
 COMMON = re.compile(r"[0-9a-f]{32,64}|\d{4}-\d\d-\d\d.*|.{0,7}")
 
 
