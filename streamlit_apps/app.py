@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from streamlit_apps.pages import catalogue, changes, nights, sales
 from streamlit_apps.released import choose
+from streamlit_apps.views import catalogue, changes, nights, sales
 
 st.set_page_config(page_title="Cradle", page_icon=":material/deployed_code:", layout="wide")
 page = st.navigation(

@@ -12,8 +12,8 @@ from pathlib import Path
 import streamlit as st
 
 from cradle.manifest import read_manifest
-from streamlit_apps.pages import catalogue, changes, sales
 from streamlit_apps.pinned import Pinned
+from streamlit_apps.views import catalogue, changes, sales
 
 root = Path(sys.argv[1])
 manifest = read_manifest(root)

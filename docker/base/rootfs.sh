@@ -34,7 +34,7 @@ set -eu
 chroot "$1" /usr/bin/python3 -P -W ignore -c "
 import altair, cryptography, duckdb, faiss, fastapi, jwt, limits, numpy, onnxruntime, pandas, prometheus_client
 import pyarrow.parquet, sqlglot, sqlite3, streamlit, tokenizers, uvicorn, zoneinfo
-import cradle.serve.app, streamlit_apps.pages.sales, streamlit_apps.pages.catalogue
+import cradle.serve.app, streamlit_apps.views.sales, streamlit_apps.views.catalogue
 " 2>"$work/imports" || { cat "$work/imports" >&2; exit 1; }
 find "$1/usr" -name __pycache__ -prune -exec rm -rf {} +
 chroot "$1" /usr/bin/python3 -m compileall -q --invalidation-mode unchecked-hash \

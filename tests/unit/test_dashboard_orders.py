@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streamlit_apps import orders
-from streamlit_apps.pages.sales import money
 from streamlit_apps.pinned import age
+from streamlit_apps.views.sales import money
 
 FIRST = date(2024, 1, 1)
 SCHEMA = pa.schema(
