@@ -33,6 +33,8 @@ from cradle.delivery.layout import blob_path, blobs_of, canonical, check_blob
 from cradle.errors import MissingStep, Unavailable, VerifyFailed
 from tests.deltas import NAMES, apply_and_die, copy_of, image, named, tree
 
+pytestmark = pytest.mark.integration
+
 PAGE = 4096
 SPAN = 3 * PAGE
 KINDS = ("insert", "delete", "replace", "append", "swap")
