@@ -5,6 +5,7 @@ No secret travels in an environment variable, a log, an Airflow connection or an
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import uuid
@@ -50,10 +51,15 @@ def read_secret(settings: Settings, owner: str, environment: str, name: str) -> 
     return content
 
 
-def write_secret(settings: Settings, owner: str, environment: str, name: str, content: Mapping[str, str]) -> None:
+def write_secret(
+    settings: Settings, owner: str, environment: str, name: str, content: Mapping[str, str], *, replace: bool = True
+) -> None:
     """Keep a secret, whole or not at all; only this user may read it.
 
     It carries a tag of its owner from its first day, by which a leak of the file is found.
+
+    Args:
+        replace: False leaves one that is there as it is: of two writers at once, the first wins.
     """
     path = secret_path(settings, owner, environment, name)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -63,7 +69,12 @@ def write_secret(settings: Settings, owner: str, environment: str, name: str, co
         json.dump({TAG: new_secret_tag(owner), **content}, handle)
         handle.flush()
         os.fsync(handle.fileno())
-    temporary.replace(path)
+    if replace:
+        temporary.replace(path)
+        return
+    with contextlib.suppress(FileExistsError):
+        os.link(temporary, path)
+    temporary.unlink()
 
 
 def forget_secrets(settings: Settings, owner: str) -> int:

@@ -151,7 +151,7 @@ def publisher_key(settings: Settings) -> Ed25519PrivateKey:
     """Return the factory's signing key; it is made at the first use."""
     if not has_secret(settings, OPERATOR, ANY, KEY):
         made = base64.b64encode(Ed25519PrivateKey.generate().private_bytes_raw()).decode()
-        write_secret(settings, OPERATOR, ANY, KEY, {"private_key": made})
+        write_secret(settings, OPERATOR, ANY, KEY, {"private_key": made}, replace=False)
     kept = read_secret(settings, OPERATOR, ANY, KEY)["private_key"]
     return Ed25519PrivateKey.from_private_bytes(base64.b64decode(kept))
 
