@@ -19,6 +19,7 @@ import pytest
 
 from cradle.bake import oci
 from cradle.bake.assemble import append_layers
+from cradle.bake.engine import Engine
 from cradle.bake.tarball import write_layer
 from cradle.config import Settings
 from cradle.delivery.registry import push
@@ -69,8 +70,8 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counter]:
-    """A registry on this machine, behind something that counts."""
+def registry(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counter]:
+    """A registry on this machine, behind something that counts; it comes with the engine of the tests."""
     program = shutil.which("docker-registry")
     if program is None:
         pytest.skip(NO_REGISTRY)
