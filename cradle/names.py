@@ -51,6 +51,12 @@ RELEASE_TABLES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
 LEDGER: Final = "vectors.embeddings"
 COLLECTIONS: Final = "vectors.collections"
 
+# A customer's container: ports above its base, and the user of every process in it.
+API: Final = 2
+DASHBOARDS: Final = 3
+CONSOLE: Final = 4
+IMAGE_USER: Final = "65532:65532"
+
 _UMLAUTS: Final = {ord("ä"): "ae", ord("ö"): "oe", ord("ü"): "ue", ord("ß"): "ss"}
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 

@@ -15,7 +15,7 @@ import onnx
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cradle.bake import oci
+from cradle import oci
 from cradle.bake.export import write_parquet
 from cradle.bake.vectors import ORDER
 from cradle.tags import new_canary, new_secret_tag

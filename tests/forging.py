@@ -16,8 +16,7 @@ from typing import Any
 import duckdb
 import pyarrow.parquet as pq
 
-from cradle import releases
-from cradle.bake import oci
+from cradle import oci, releases
 from cradle.bake.assemble import append_layers
 from cradle.bake.export import write_key_index, write_parquet
 from cradle.bake.exports import order_of

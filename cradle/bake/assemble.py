@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any, Final
 
-from cradle.bake.oci import (
+from cradle.oci import (
     DATA,
     MANIFEST_TYPE,
     Layer,

@@ -7,7 +7,6 @@ Run:  cradle base build
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -20,8 +19,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
-from cradle import __version__
-from cradle.bake import oci
+from cradle import __version__, names, oci
 from cradle.bake.assemble import append_layers
 from cradle.bake.sbom import FILE as SBOM
 from cradle.bake.sbom import bill_of_materials
@@ -33,11 +31,10 @@ from cradle.log import get
 
 log = get("base")
 RECIPE: Final = PROJECT / "docker" / "base" / "rootfs.sh"
-USER: Final = "65532:65532"
 OWN: Final = ("cradle", "streamlit_apps")  # packages in a layer of their own
 SECOND: Final = 1_000_000_000  # the engine counts in nanoseconds
 CONFIG: Final[dict[str, Any]] = {
-    "User": USER,
+    "User": names.IMAGE_USER,
     "Env": [
         "PATH=/usr/local/bin:/usr/bin:/bin",
         "LANG=C.UTF-8",
@@ -88,7 +85,7 @@ def build_base(settings: Settings, rootfs: Path | None = None, *, again: bool = 
     known = folder / "keys" / key
     if known.is_file() and not again and (folder / known.read_text()).is_dir():
         digest = known.read_text()
-        _set_current(folder, digest)
+        _write(folder / "current", digest)
         return _result(folder / digest, clock, reused=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".building-") as name:
         work = Path(name)
@@ -99,7 +96,7 @@ def build_base(settings: Settings, rootfs: Path | None = None, *, again: bool = 
             (work / "layout").rename(target)
     known.parent.mkdir(exist_ok=True)
     _write(known, target.name)
-    _set_current(folder, target.name)
+    _write(folder / "current", target.name)
     return _result(target, clock, reused=False)
 
 
@@ -174,14 +171,9 @@ def _split(tar: Path, system: Path, code: Path) -> None:
 
 
 def _result(layout: Path, clock: float, *, reused: bool) -> BaseResult:
-    digest = json.loads((layout / "index.json").read_bytes())["manifests"][0]["digest"]
     size = sum(path.stat().st_size for path in (layout / "blobs" / "sha256").iterdir())
     seconds = round(time.monotonic() - clock, 1)
-    return BaseResult(digest=digest, bytes=size, layout=layout, seconds=seconds, reused=reused)
-
-
-def _set_current(folder: Path, digest: str) -> None:
-    _write(folder / "current", digest)
+    return BaseResult(digest=oci.image_of(layout), bytes=size, layout=layout, seconds=seconds, reused=reused)
 
 
 def _write(path: Path, text: str) -> None:

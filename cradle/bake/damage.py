@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from cradle.bake import oci
+from cradle import oci
 from cradle.errors import VerifyFailed
 from cradle.manifest import FILE, Manifest
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cradle.bake import oci
+from cradle import names, oci
 from cradle.bake.archive import write_archive
 from cradle.config import clean_environment
 from cradle.errors import Unavailable, VerifyFailed
@@ -24,7 +24,7 @@ KEPT: Final = ("HOME", "DOCKER_HOST", "DOCKER_CONTEXT", "CONTAINER_HOST", "XDG_R
 ANSWER_SECONDS: Final = 20  # an engine that does not answer by then is treated as absent
 # What a customer's security team asks for; all of it together, always.
 HARDENED: Final = (
-    *("--network", "none", "--read-only", "--user", "65532:65532", "--cap-drop", "ALL"),
+    *("--network", "none", "--read-only", "--user", names.IMAGE_USER, "--cap-drop", "ALL"),
     *("--security-opt", "no-new-privileges", "--pids-limit", "512"),
     *("--tmpfs", "/tmp", "--tmpfs", "/state:mode=0777"),
 )
@@ -59,13 +59,13 @@ class Engine:
             raise VerifyFailed(f"{self.tool} load refuses {image}: {said[-400:]}")
         return True
 
-    def start(self, name: str, options: Sequence[str], arguments: Sequence[str] = ()) -> str:
+    def start(self, name: str, options: Sequence[str]) -> str:
         """Start a container and return its id.
 
         Raises:
             VerifyFailed: it can't be started.
         """
-        done = self.call("run", "--detach", *options, name, *arguments)
+        done = self.call("run", "--detach", *options, name)
         if done.returncode:
             raise VerifyFailed(f"{self.tool} run {name}: {done.stderr.strip()[-400:]}")
         return done.stdout.strip()
@@ -93,10 +93,12 @@ class Engine:
         """Take an image away."""
         self.call("image", "rm", "--force", name)
 
-    def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run the tool."""
-        command = [self.tool, *arguments]
-        return subprocess.run(command, env=_environment(), capture_output=True, text=True, check=False)
+    def call(
+        self, *arguments: str, folder: Path | None = None, variables: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the tool, in a folder and with further variables where they are given."""
+        command, environment = [self.tool, *arguments], {**_environment(), **(variables or {})}
+        return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
 def find_engine() -> Engine | None:

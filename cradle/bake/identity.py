@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cradle.bake import oci
+from cradle import names, oci
 from cradle.digest import content_digest_of, release_id_of
 from cradle.errors import VerifyFailed
 from cradle.manifest import Manifest
@@ -85,7 +85,7 @@ def _labels(layout: Path, digest: str, manifest: Manifest) -> None:
         for name, value in expected.items():
             if labels.get(name, value) != value:
                 raise VerifyFailed(f"label {name} of the image says {labels[name]!r}, its manifest {value!r}")
-    wanted = {f"{manifest.port_base + above}/tcp" for above in (2, 3)}
+    wanted = {f"{manifest.port_base + above}/tcp" for above in (names.API, names.DASHBOARDS)}
     ports = set(config["config"].get("ExposedPorts", wanted))
     if not ports >= wanted:
         raise VerifyFailed(f"the image opens the ports {', '.join(sorted(ports))}, its manifest means {wanted}")

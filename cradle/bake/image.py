@@ -13,8 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from cradle import releases
-from cradle.bake import oci
+from cradle import names, oci, releases
 from cradle.bake.assemble import append_layers
 from cradle.bake.base import base_layout
 from cradle.bake.layers import Layers
@@ -107,7 +106,6 @@ def _bake(
 ) -> BakeResult:
     installation = next(one.installation for one in epochs(lake) if one.epoch == release.epoch)
     layout.mkdir(parents=True, exist_ok=True)
-    there = oci.digests(layout)
     work = Layers(settings, lake, release, installation, layout)
     made = [
         *work.table_layers(),
@@ -128,7 +126,7 @@ def _bake(
         config=_config(port_base),
     )
     oci.name_image(layout, digest, f"{release.customer}:{release.short_id}")
-    fresh = [entry for entry in oci.blobs_of(layout, digest) if entry["digest"] not in there]
+    fresh = [entry for entry in oci.blobs_of(layout, digest) if entry["digest"] not in work.there]
     return BakeResult(
         customer=release.customer,
         release_id=release.release_id,
@@ -173,8 +171,8 @@ def _labels(release: Release, work: Layers, base: str | None) -> dict[str, str]:
 
 def _config(port_base: int) -> dict[str, Any]:
     return {
-        "User": "65532:65532",
+        "User": names.IMAGE_USER,
         "Cmd": ["serve"],
         "WorkingDir": "/",
-        "ExposedPorts": {f"{port_base + above}/tcp": {} for above in (2, 3)},
+        "ExposedPorts": {f"{port_base + above}/tcp": {} for above in (names.API, names.DASHBOARDS)},
     }

@@ -13,11 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from cradle.bake import oci, originals
+from cradle import oci
+from cradle.bake import originals
 from cradle.bake.encoder import ENCODER_FORMAT, export_encoder
 from cradle.bake.export import EXPORT_FORMAT, write_key_index, write_parquet
 from cradle.bake.exports import columns_of, order_of
-from cradle.bake.oci import PREFIX, Layer
 from cradle.bake.tarball import write_layer
 from cradle.bake.vectors import PLACES, VECTORS_FORMAT, Vectors, part_file
 from cradle.catalog import Lake, read, relative_location
@@ -35,6 +35,7 @@ from cradle.manifest import (
     TableEntry,
     VectorsEntry,
 )
+from cradle.oci import PREFIX, Layer
 from cradle.releases import PinnedTable, Release
 
 NOTES: Final = "notes/changes.json"
@@ -57,7 +58,7 @@ class Layers:
         self.encoder: EncoderEntry | None = None
         self.originals: dict[str, OriginalEntry] = {}
         self.notes: NotesEntry | None = None
-        self._before = oci.digests(layout)
+        self.there = oci.digests(layout)
 
     def layer(
         self, name: str, identity: dict[str, Any], make: Any, *, compress: bool = False
@@ -82,7 +83,7 @@ class Layers:
         temporary.write_bytes(oci.canonical({"layer": asdict(layer), "files": dumped, "facts": facts}))
         temporary.replace(hint)
         self.files.update(files)
-        return layer, layer.digest in self._before, facts
+        return layer, layer.digest in self.there, facts
 
     def _known(self, hint: Path) -> tuple[Layer, bool, Any] | None:
         """Return the layer of a hint when its blob is there; a hint that can't be read is no hint."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from cradle.bake.gzipped import Gzipped
-from cradle.bake.oci import Layer, blob
+from cradle.oci import Layer, blob
 
 _TYPE: Final = "application/vnd.oci.image.layer.v1.tar"
 LAYER_TYPES: Final = {False: _TYPE, True: _TYPE + "+gzip"}

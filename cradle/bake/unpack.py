@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from cradle.bake import oci
+from cradle import oci
 from cradle.config import Settings
 from cradle.errors import MissingStep, VerifyFailed
 from cradle.points import point

@@ -20,8 +20,7 @@ from pathlib import Path
 import duckdb
 from pydantic import BaseModel, ConfigDict
 
-from cradle import releases
-from cradle.bake import oci
+from cradle import oci, releases
 from cradle.bake.base import base_layout
 from cradle.bake.container import ContainerReport, run_container
 from cradle.bake.damage import damaged_files

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cradle import names
 from cradle.cli.output import AsJson, CustomerName, Date, emit, size, table
 from cradle.cli.verbs import Release, optional_day, ready
 from cradle.errors import VerifyFailed
@@ -101,7 +102,8 @@ def inspect(customer: CustomerName, release_id: Release = None, as_json: AsJson 
     facts += [
         (name, manifest[name]) for name in ("release_id", "logical_date", "content_digest", "params_hash", "epoch")
     ]
-    facts += [("ports", f"{manifest['port_base'] + 2} API, {manifest['port_base'] + 3} dashboards")]
+    ports = (manifest["port_base"] + above for above in (names.API, names.DASHBOARDS))
+    facts += [("ports", "{} API, {} dashboards".format(*ports))]
     if encoder:
         facts += [("encoder", f"{encoder['model']}, loss {encoder['loss']:.6f}, key {encoder['model_key'][:12]}")]
     emit(None, False, f"{customer}: image of {manifest['release_id'][:12]}", facts)

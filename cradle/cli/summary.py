@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cradle import names
 from cradle.cli.current import status_of
 from cradle.cli.output import console, emit, size, table
 from cradle.config import Settings
@@ -68,9 +69,9 @@ def _people(found: Settings, customer: str, content: dict[str, Any], night: Nigh
     emit(None, False, "", facts)
     if not any(content["night"]["changed"].values()):
         console.print("\n[green]Nothing had changed[/green]: no new snapshot, no text embedded, the same image digest.")
-    base = load_customer(found.customers, customer).operation.port_base
+    api = load_customer(found.customers, customer).operation.port_base + names.API
     console.print(
-        f"\nNext: [bold]make ui[/bold]   [bold]cradle serve {customer}[/bold] (http://127.0.0.1:{base + 2}/docs)",
+        f"\nNext: [bold]make ui[/bold]   [bold]cradle serve {customer}[/bold] (http://127.0.0.1:{api}/docs)",
         end="",
     )
     console.print(f"   [bold]cradle status {customer} --json[/bold]")

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from cradle import names
 from cradle.cli.airflow import database_ready
 from cradle.cli.output import console, emit
 from cradle.config import PROJECT, Settings, airflow_environment, clean_environment
@@ -69,7 +70,11 @@ def run_ui(settings: Settings, customer: str) -> None:
 def services(settings: Settings, customer: str) -> list[Service]:
     """Return what is to be started, on the customer's ports or on free ones when those are taken."""
     base = load_customer(settings.customers, customer).operation.port_base
-    return [*airflow(settings), dashboards(settings, base + 3), *api(settings, customer, base + 2)]
+    return [
+        *airflow(settings),
+        dashboards(settings, base + names.DASHBOARDS),
+        *api(settings, customer, base + names.API),
+    ]
 
 
 def airflow(settings: Settings, wanted: int = AIRFLOW_PORT) -> list[Service]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cradle import names
 from cradle.cli.output import AsJson, CustomerName, Date, emit, size
 from cradle.config import Settings, settings
 from cradle.errors import ConfigError
@@ -172,5 +173,5 @@ def serve(
         from cradle.customers import load_customer
 
         root = image_root(found, customer, release_id)
-        port = port or load_customer(found.customers, customer).operation.port_base + 2
+        port = port or load_customer(found.customers, customer).operation.port_base + names.API
     verb(root, host, port or 9392)

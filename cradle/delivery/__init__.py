@@ -1,1 +1,1 @@
-"""What goes to a customer between two images: the delta that turns the one into the other."""
+"""What leaves the factory: the archive, the registry, packages and deltas, and their trial."""

@@ -18,7 +18,6 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from cradle.delivery.layout import (
-    blob_path,
     blobs_of,
     check_blob,
     index_entries,
@@ -26,11 +25,10 @@ from cradle.delivery.layout import (
     is_sound,
     locked,
     ref_of,
-    replace_file,
-    sync_folder,
 )
 from cradle.delivery.package import COPY, BlobPlan, Header, Literals, parse, take
 from cradle.errors import Unavailable, VerifyFailed
+from cradle.oci import blob_path, replace_file, sync_folder
 from cradle.points import point
 
 WORK: Final = ".applying"  # folder of the layout for files that are not blobs yet

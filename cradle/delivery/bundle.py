@@ -14,8 +14,8 @@ import pyrage
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from pydantic import BaseModel, ConfigDict
 
+from cradle import names, oci
 from cradle.access import FILE, Role, new_key, write_keys
-from cradle.bake import oci
 from cradle.bake.archive import write_archive
 from cradle.bake.gzipped import Gzipped
 from cradle.config import Settings
@@ -186,8 +186,8 @@ def _texts(settings: Settings, version: Version, before: Version | None, archive
         "before": before,
         "archive": archive,
         "reference": reference(version),
-        "api": version.port_base + 2,
-        "dashboards": version.port_base + 3,
+        "api": version.port_base + names.API,
+        "dashboards": version.port_base + names.DASHBOARDS,
         "title": load_customer(settings.customers, version.customer).operation.title or version.customer,
         "fingerprint": fingerprint(publisher_key(settings).public_key().public_bytes_raw()),
         "size": (folder / archive).stat().st_size,
@@ -213,5 +213,5 @@ def _describe(settings: Settings, version: Version, before: Version | None, arch
         delta_from=before.version if before else None,
         bytes=(folder / archive).stat().st_size,
         fingerprint=fingerprint(publisher_key(settings).public_key().public_bytes_raw()),
-        ports={"api": version.port_base + 2, "dashboards": version.port_base + 3},
+        ports={"api": version.port_base + names.API, "dashboards": version.port_base + names.DASHBOARDS},
     )

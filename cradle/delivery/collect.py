@@ -15,8 +15,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
-from cradle import releases
-from cradle.bake import oci
+from cradle import oci, releases
 from cradle.bake.image import layout_of
 from cradle.bake.unpack import images, root_of
 from cradle.catalog import open_lake

@@ -20,9 +20,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import BaseModel, ConfigDict
 
 from cradle.delivery.blocks import Blocks, Bytes
-from cradle.delivery.layout import blob_path, blobs_of, check_blob, index_entries
+from cradle.delivery.layout import blobs_of, check_blob, index_entries
 from cradle.delivery.package import COPY, FRAME, BlobPlan, Header, Operation, head
 from cradle.errors import MissingStep
+from cradle.oci import blob_path
 
 LEVEL: Final = 9  # of zstd
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from cradle import oci
 from cradle.delivery.apply import apply_delta
-from cradle.delivery.layout import blob_path, canonical, index_entries, ref_of, replace_file
+from cradle.delivery.layout import index_entries, ref_of
 from cradle.errors import VerifyFailed
 from cradle.signed import read_signed
 
@@ -26,7 +26,7 @@ def apply(delta: Path, layout: Path, statement: Path, trust: Path | None = None)
     signature, expected = delta.with_name(f"{delta.name}.sig"), str(said.get("image"))
     image = apply_delta(delta, layout, public_key=key, signature=signature, expected=expected)
     name = next(ref_of(entry) for entry in index_entries(layout) if entry["digest"] == image)
-    _let_docker_read(layout, image, name)
+    oci.replace_file(layout / "manifest.json", oci.docker_list(oci.get_json(layout, image), name))
     return image, name
 
 
@@ -35,13 +35,3 @@ def _read(statement: Path) -> bytes:
         return statement.read_bytes()
     except OSError as error:
         raise VerifyFailed(f"{statement} can't be read: {error.strerror}. Give a package's signature.json.") from error
-
-
-def _let_docker_read(layout: Path, image: str, name: str) -> None:
-    """Write Docker's own list of layers, which engines before 25 read."""
-    manifest = json.loads(blob_path(layout, image).read_bytes())
-    paths = [
-        f"blobs/sha256/{one['digest'].removeprefix('sha256:')}" for one in (manifest["config"], *manifest["layers"])
-    ]
-    listed = [{"Config": paths[0], "RepoTags": [name], "Layers": paths[1:]}]
-    replace_file(layout / "manifest.json", canonical(listed))

@@ -1,7 +1,4 @@
-"""An OCI layout folder as the one who applies a delta sees it: index, blobs, and writes that survive a crash.
-
-It runs inside the installed image too, so it knows neither the catalog nor the bake.
-"""
+"""An OCI layout folder as the one who applies a delta sees it: nothing in it is believed before it was looked at."""
 
 from __future__ import annotations
 
@@ -9,16 +6,15 @@ import contextlib
 import fcntl
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from cradle.digest import file_sha256
 from cradle.errors import VerifyFailed
+from cradle.oci import INDEX_TYPE, REF_NAME, blob_path, canonical
 
-REF_NAME: Final = "org.opencontainers.image.ref.name"
-INDEX_TYPE: Final = "application/vnd.oci.image.index.v1+json"
 MANIFEST_LIMIT: Final = 4 << 20  # bytes; what registries allow
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -26,16 +22,6 @@ _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 def is_digest(value: object) -> bool:
     """Tell whether a value is a digest that may name a blob."""
     return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
-
-
-def canonical(content: Any) -> bytes:
-    """Return JSON in the one form that is hashed."""
-    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-
-
-def blob_path(layout: Path, digest: str) -> Path:
-    """Return where a blob lies, whether it exists or not; `digest` was checked with `is_digest`."""
-    return layout / "blobs" / "sha256" / digest.removeprefix("sha256:")
 
 
 def index_entries(layout: Path) -> list[dict[str, Any]]:
@@ -104,8 +90,7 @@ def is_sound(layout: Path, digest: str, size: int) -> bool:
     path = blob_path(layout, digest)
     if not path.is_file() or path.stat().st_size != size:
         return False
-    with path.open("rb") as stream:
-        return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}" == digest
+    return f"sha256:{file_sha256(path)}" == digest
 
 
 def index_with(layout: Path, entry: dict[str, Any], instead_of: str) -> bytes:
@@ -132,23 +117,3 @@ def locked(layout: Path) -> Iterator[None]:
     with (layout / ".lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or as it was, whatever happens."""
-    temporary = path.with_name(f".{path.name}.part")
-    with temporary.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the renames in a folder last."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

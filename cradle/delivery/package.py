@@ -18,8 +18,9 @@ from typing import IO, Any, Final
 
 import pyarrow as pa
 
-from cradle.delivery.layout import canonical, is_digest
+from cradle.delivery.layout import is_digest
 from cradle.errors import VerifyFailed
+from cradle.oci import canonical
 
 MAGIC: Final = b"cradle-delta"
 VERSION: Final = 1

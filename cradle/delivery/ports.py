@@ -13,13 +13,14 @@ import socket
 from pathlib import Path
 from typing import Final
 
+from cradle import names
 from cradle.customers import customer_names, load_customer
 from cradle.errors import ConfigError, CradleError, Unavailable
 
 FIRST: Final = 9300
 STEP: Final = 10
 LAST: Final = 65_500
-USED: Final = (2, 3, 4)
+USED: Final = (names.API, names.DASHBOARDS, names.CONSOLE)
 RESERVED: Final = {9333: "SeaweedFS' master", 9392: "`cradle serve --root`"}
 
 
@@ -72,7 +73,7 @@ def refuse_taken(base: int, host: str = "127.0.0.1") -> None:
     Raises:
         Unavailable: one of them is taken.
     """
-    for above in USED[:2]:
+    for above in (names.API, names.DASHBOARDS):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

@@ -15,8 +15,7 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import BaseModel, ConfigDict
 
-from cradle import releases
-from cradle.bake import oci
+from cradle import oci, releases
 from cradle.bake.image import layout_of
 from cradle.bake.report import report_path
 from cradle.bake.unpack import images

@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from cradle import releases
-from cradle.bake import bake, oci
+from cradle import oci, releases
+from cradle.bake import bake
 from cradle.bake.image import layout_of
 from cradle.bake.unpack import images
 from cradle.catalog import open_lake

@@ -12,7 +12,7 @@ import oras.provider
 import requests
 from pydantic import BaseModel, ConfigDict
 
-from cradle.bake import oci
+from cradle import oci
 from cradle.config import Settings
 from cradle.errors import ConfigError, Unavailable
 from cradle.secrets import ANY, OPERATOR, has_secret, read_secret

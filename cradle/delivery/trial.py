@@ -17,9 +17,9 @@ from urllib.parse import quote
 
 import yaml
 
+from cradle import names
 from cradle.access import new_key, write_keys
-from cradle.bake.engine import KEPT, Engine
-from cradle.config import clean_environment
+from cradle.bake.engine import Engine
 from cradle.delivery.ports import refuse_taken
 from cradle.digest import file_sha256
 from cradle.errors import VerifyFailed
@@ -78,16 +78,9 @@ class Installed:
             raise VerifyFailed(
                 f"{len(archives)} archives in the package; a delta is tried with its base: load that first"
             )
-        with archives[0].open("rb") as stream:
-            done = subprocess.run(
-                [self._engine.tool, "load", "--quiet"],
-                stdin=stream,
-                env=_environment(),
-                capture_output=True,
-                check=False,
-            )
+        done = self._engine.call("load", "--quiet", "--input", str(archives[0]))
         if done.returncode:
-            raise VerifyFailed(f"{self._engine.tool} load: {done.stderr.decode(errors='replace').strip()[-300:]}")
+            raise VerifyFailed(f"{self._engine.tool} load: {done.stderr.strip()[-300:]}")
         return f"{archives[0].stat().st_size:,} bytes"
 
     def start(self) -> str:
@@ -101,7 +94,9 @@ class Installed:
     def health(self) -> str:
         """Ask every service."""
         ready = json.loads(self.get("/ready"))
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.statement['port_base'] + 3}/", timeout=10) as page:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{self.statement['port_base'] + names.DASHBOARDS}/", timeout=10
+        ) as page:
             if page.status != 200:
                 raise VerifyFailed(f"the dashboards answer {page.status}")
         if not ready["ready"] or ready["release"] != self.statement["release_id"]:
@@ -203,7 +198,7 @@ class Installed:
     def get(self, path: str, key: str | None = None) -> str:
         """Return the text of an answer."""
         given = self.key if key is None else key
-        request = urllib.request.Request(f"http://127.0.0.1:{self.statement['port_base'] + 2}{path}")
+        request = urllib.request.Request(f"http://127.0.0.1:{self.statement['port_base'] + names.API}{path}")
         if given:
             request.add_header("Authorization", f"Bearer {given}")
         with urllib.request.urlopen(request, timeout=20) as answer:
@@ -219,16 +214,11 @@ class Installed:
 
     def _call(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         project = f"cradle-deploy-test-{os.getpid()}-{self._folder.name}"
-        command = [self._engine.tool, "compose", "--project-name", project, "--file", "compose.yaml", *arguments]
-        environment = {**_environment(), "HEALTH_INTERVAL": "1s"}
-        done = subprocess.run(command, cwd=self._folder, env=environment, capture_output=True, text=True, check=False)
+        named = ("compose", "--project-name", project, "--file", "compose.yaml")
+        done = self._engine.call(*named, *arguments, folder=self._folder, variables={"HEALTH_INTERVAL": "1s"})
         if check and done.returncode:
             raise VerifyFailed(f"{' '.join(arguments)}: {done.stderr.strip()[-400:]}")
         return done
-
-
-def _environment() -> dict[str, str]:
-    return clean_environment(*KEPT)
 
 
 def _link_or_copy(source: str, target: str) -> str:

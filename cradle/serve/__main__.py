@@ -13,10 +13,10 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from cradle import names
 from cradle.errors import CradleError
 
 ROOT = Path("/cradle")
-API = 2  # above the port base
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -84,13 +84,13 @@ def _health(chosen: argparse.Namespace) -> int:
     # Without the manifest's model: its validation needs longer than all else here.
     base = chosen.base or json.loads((chosen.root / "manifest.json").read_bytes())["port_base"]
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{base + API}/ready", timeout=8) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{base + names.API}/ready", timeout=8) as answer:
             print(answer.read().decode())
             return 0
     except urllib.error.HTTPError as error:
         print(error.read().decode())
     except OSError as error:
-        print(f"the API does not answer on port {base + API}: {error}")
+        print(f"the API does not answer on port {base + names.API}: {error}")
     return 1
 
 
@@ -114,7 +114,7 @@ def _questions(chosen: argparse.Namespace) -> int:
     from cradle.serve.questions import ask
 
     manifest = read_manifest(chosen.root)
-    answers = ask(f"http://127.0.0.1:{(chosen.base or manifest.port_base) + API}", manifest, chosen.key)
+    answers = ask(f"http://127.0.0.1:{(chosen.base or manifest.port_base) + names.API}", manifest, chosen.key)
     print(json.dumps(answers))
     return 0 if all(answer["ok"] for answer in answers) else 1
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import uvicorn
 
+from cradle import names
 from cradle.access import FILE, read_keys, write_keys
 from cradle.errors import ConfigError
 from cradle.log import get
@@ -26,7 +27,6 @@ from cradle.serve.server import listen
 from cradle.serve.store import Store
 
 log = get("container")
-API, DASHBOARDS = 2, 3  # ports above the customer's base
 
 
 def run(
@@ -56,11 +56,11 @@ def run(
     store = Store(root, threads, background=True)
     store.publisher = publisher
     ports = base or store.manifest.port_base
-    listener = listen(host, ports + API)
-    log.info("serving", port=ports + API, release=store.manifest.release_id, seconds=round(process_seconds(), 3))
+    listener = listen(host, ports + names.API)
+    log.info("serving", port=ports + names.API, release=store.manifest.release_id, seconds=round(process_seconds(), 3))
     app = create_app(root, threads, store=store, **_access(state, access, keys))
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=10))
-    child = _Dashboards(root, host, ports + DASHBOARDS, store, server) if dashboards else None
+    child = _Dashboards(root, host, ports + names.DASHBOARDS, store, server) if dashboards else None
     if child:
         store.dashboards = False
         child.start()

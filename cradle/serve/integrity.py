@@ -5,11 +5,11 @@ At start: the publisher's signature, the size of every file, the bytes of small 
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from pathlib import Path
 from typing import Final
 
+from cradle.digest import file_sha256
 from cradle.errors import VerifyFailed
 from cradle.log import get
 from cradle.manifest import FILE, Manifest
@@ -36,7 +36,7 @@ class Integrity:
                 self._remember(f"{path} is missing")
             elif found.stat().st_size != entry.bytes:
                 self._remember(f"{path} has {found.stat().st_size} bytes where {entry.bytes} are promised")
-            elif entry.bytes <= SMALL and _sha256(found) != entry.sha256:
+            elif entry.bytes <= SMALL and file_sha256(found) != entry.sha256:
                 self._remember(f"{path} is not the file that was baked")
 
     def start(self) -> None:
@@ -48,7 +48,7 @@ class Integrity:
         for path, entry in self._manifest.files.items():
             if entry.bytes > SMALL:
                 try:
-                    if _sha256(self._root / path) != entry.sha256:
+                    if file_sha256(self._root / path) != entry.sha256:
                         self._remember(f"{path} is not the file that was baked")
                 except OSError as error:
                     self._remember(f"{path} can't be read: {error.strerror}")
@@ -77,11 +77,6 @@ def check_signature(root: Path, signature: Path) -> str:
             f"{signature} can't be read: {error.strerror}. Mount the package's signature.json."
         ) from error
     statement, key = read_signed(data, signature.name)
-    if _sha256(root / FILE) != statement.get("manifest_sha256"):
+    if file_sha256(root / FILE) != statement.get("manifest_sha256"):
         raise VerifyFailed(f"{signature} is about another image: its manifest has another hash than {root / FILE}.")
     return fingerprint(key)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

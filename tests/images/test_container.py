@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cradle.bake import oci
+from cradle import oci
 from cradle.bake.base import build_base
 from cradle.bake.container import run_container
 from cradle.bake.engine import HARDENED, Engine

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from cradle.bake import oci
+from cradle import oci
 from cradle.bake.assemble import append_layers
 from cradle.bake.engine import Engine
 from cradle.bake.tarball import write_layer

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cradle.bake import oci
+from cradle import oci
 from cradle.bake.unpack import images
 from cradle.config import Settings
 from cradle.errors import VerifyFailed

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from cradle.bake.oci import PREFIX
 from cradle.bake.unpack import images, unpack_into
 from cradle.bake.verify import verify_image
 from cradle.catalog import open_lake, read
@@ -20,6 +19,7 @@ from cradle.delivery.layout import blobs_of
 from cradle.errors import ConfigError, MissingStep
 from cradle.examples import generate
 from cradle.names import LINEAGE
+from cradle.oci import PREFIX
 from cradle.releases import Release, releases
 from tests.deltas import copy_of, named
 from tests.differences import assert_as, plain_python

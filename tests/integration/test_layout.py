@@ -20,7 +20,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cradle.bake import bake, oci
+from cradle import oci
+from cradle.bake import bake
 from cradle.bake.assemble import append_layers, base_image
 from cradle.bake.encoder import export_encoder
 from cradle.bake.export import key_text, keyed_rows, write_key_index, write_parquet

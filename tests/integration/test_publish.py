@@ -13,8 +13,8 @@ from pathlib import Path
 import apsw
 import pytest
 
-from cradle import releases
-from cradle.bake import bake, oci
+from cradle import oci, releases
+from cradle.bake import bake
 from cradle.bake.image import layout_of
 from cradle.bake.report import report_path
 from cradle.bake.unpack import images, unpack

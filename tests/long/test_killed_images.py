@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cradle.bake import bake, oci
+from cradle import oci
+from cradle.bake import bake
 from cradle.bake.unpack import images
 from cradle.config import Settings
 from cradle.delivery.publish import FIRST, blob_key, publish, versions

@@ -1,4 +1,4 @@
-"""OCI image layouts without an engine: deterministic layers, content-addressed blobs, one index per customer.
+"""OCI image layouts without an engine: content-addressed blobs, one index; in the factory and in an installed image.
 
 Format: the OCI image specification (image layout, manifest, config), written as canonical JSON.
 """
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
+from cradle.digest import file_sha256
 from cradle.errors import ConfigError, VerifyFailed
 from cradle.points import point
 
@@ -137,6 +138,17 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def docker_list(image: dict[str, Any], name: str) -> bytes:
+    """Return Docker's own list of an image's blobs in a layout, which engines before 25 read.
+
+    Args:
+        image: the image manifest.
+        name: how the engine will call it.
+    """
+    config, *layers = (blob_path(Path(), one["digest"]).as_posix() for one in (image["config"], *image["layers"]))
+    return canonical([{"Config": config, "RepoTags": [name], "Layers": layers}])
+
+
 def image_of(base: Path) -> str:
     """Return the digest of the one image of a base layout.
 
@@ -162,8 +174,7 @@ def refuse_damaged(layout: Path, digest: str) -> None:
     Raises:
         VerifyFailed: its bytes are not those of its digest.
     """
-    with blob_path(layout, digest).open("rb") as stream:
-        found = "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
+    found = f"sha256:{file_sha256(blob_path(layout, digest))}"
     if found != digest:
         raise VerifyFailed(f"blob {digest} is damaged: its bytes hash to {found}.")
 
@@ -220,11 +231,25 @@ def _write_index(layout: Path, entries: list[dict[str, Any]]) -> None:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    if path.is_file() and path.read_bytes() == data:
-        return
+    if not path.is_file() or path.read_bytes() != data:
+        replace_file(path, data)
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or as it was, whatever happens."""
     temporary = path.with_name(f".{path.name}.part")
     with temporary.open("wb") as stream:
         stream.write(data)
         stream.flush()
         os.fsync(stream.fileno())
     temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the renames in a folder last."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
