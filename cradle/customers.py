@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
@@ -35,6 +35,13 @@ class Operation(_Model):
     )
     age_recipient: str | None = Field(default=None, description="The customer's age public key: age1….")
     retention_days: int = Field(default=30, ge=1)
+    tier: Literal["gold", "silver", "bronze"] = Field(
+        default="silver", description="Whose tasks come first when slots are scarce: gold, silver, bronze."
+    )
+    dbt_tasks: Literal["layer", "model"] = Field(
+        default="layer", description="What one task of the night builds: a layer, or a single dbt model (Cosmos)."
+    )
+    publish: bool = Field(default=False, description="Publish the verified image at the end of each night.")
     alerts: tuple[str, ...] = ()
     services: tuple[str, ...] = Field(default=(), description="MCP services switched on.")
     max_rejects: int | None = Field(default=None, ge=0)
