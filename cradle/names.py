@@ -13,6 +13,9 @@ Verb = Literal["ingest", "build", "chunk", "embed", "index", "release", "bake", 
 
 LAYERS: Final[tuple[Layer, ...]] = ("raw", "staging", "marts", "vectors", "ops")
 NIGHT: Final[tuple[Verb, ...]] = ("ingest", "build", "chunk", "embed", "index", "release", "bake", "verify")
+BuildLayer = Literal["staging", "marts"]
+# What one piece of a build makes: its layer, and what belongs to it.
+BUILD_LAYERS: Final[dict[BuildLayer, tuple[Layer, ...]]] = {"staging": ("staging", "ops"), "marts": ("marts",)}
 ENVIRONMENTS: Final = ("dev_analytics", "staging_analytics", "prod_analytics")
 
 # Lineage columns of every raw table; a staging model carries the first four on.
@@ -31,6 +34,9 @@ SALES: Final = "sales"
 PRODUCTS: Final = "products"
 DOCUMENTS: Final = "documents"
 MODELLED_ROLES: Final = (SALES, PRODUCTS, DOCUMENTS)
+
+# The model that types a role's rows; documents have no columns to type.
+STAGING_MODELS: Final = {SALES: "stg_sales", PRODUCTS: "stg_products"}
 
 # What a release pins for each role: table → its key (none: the lineage columns).
 RELEASE_TABLES: Final[dict[str, dict[str, tuple[str, ...]]]] = {

@@ -258,8 +258,8 @@ def reject_rows(run: Run) -> list[dict[str, Any]]:
     """Return the rejects of one date: those of its originals, and those of the staging models it was built from."""
     state = as_of(run.lake, run.installation, run.logical_date)
     keys = {original.step_key for role in state.roles for original in state.originals(role)}
-    for name in ("stg_sales", "stg_products"):
-        pin = resolve(run.lake, f"staging.{name}", run.branch)
+    for model in names.STAGING_MODELS.values():
+        pin = resolve(run.lake, names.table("staging", model), run.branch)
         keys |= {pin.step_key} if pin else set()
     return [row for row in ops.rows(run.lake, "ops.rejects") if row["step_key"] in keys]
 

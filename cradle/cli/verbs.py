@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -74,12 +74,20 @@ def ingest(
     _emit(result, as_json, f"{customer}: ingested {result.logical_date}", *rows, ("rejected rows", rejected))
 
 
-def build(customer: CustomerName, when: Date = None, as_json: AsJson = False) -> None:
+def build(
+    customer: CustomerName,
+    when: Date = None,
+    layer: Annotated[
+        Literal["staging", "marts"] | None,
+        typer.Option(help="Only this layer: staging begins an attempt, marts ends it; none: both."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Compute and test staging and marts, then publish them. Example: cradle build demo --date 2024-04-01"""
     from dbt_project.plugins.build import build as verb
 
     found = ready()
-    result = verb(found, customer, day(found, customer, when))
+    result = verb(found, customer, day(found, customer, when), layer)
     rows = [(name, f"{one.rows:,} rows{'' if one.written else ', unchanged'}") for name, one in result.tables.items()]
     _emit(result, as_json, f"{customer}: built {result.logical_date}", *rows, ("tests passed", result.tests))
 

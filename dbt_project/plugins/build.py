@@ -1,5 +1,7 @@
 """The verb `build`: raw → staging → marts on the branch of the date, tested there, then published.
 
+One call does it all; a night that shows each layer calls it once for each.
+
 Flow: raw.<role> as of the date → dbt build (models and tests) → main of the marts
 Run:  cradle build demo
 """
@@ -7,7 +9,6 @@ Run:  cradle build demo
 from __future__ import annotations
 
 import json
-import threading
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -15,18 +16,16 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from cradle import names, releases
-from cradle.catalog import open_lake, publish
-from cradle.catalog.deliveries import as_of
+from cradle.catalog import Pin, Written, properties, publish, resolve
+from cradle.catalog.deliveries import AsOf, as_of
 from cradle.catalog.run import Run, open_run, run_lock
-from cradle.config import PROJECT, Settings
-from cradle.errors import BuildFailed, MissingStep, Unavailable, of_a_server
-from cradle.log import get
+from cradle.config import Settings
+from cradle.errors import Fenced, MissingStep
 from cradle.outcomes import outcome
+from dbt_project.plugins.invoke import run_dbt, work_folder
+from dbt_project.plugins.lake import Build
 
-log = get("build")
-FOLDER = PROJECT / "dbt_project"
-FAILING_ROWS = 3  # shown of a failed test
-_ONE_AT_A_TIME = threading.Lock()  # dbt keeps its connection in a class attribute
+BUILDABLE = ["--indirect-selection", "buildable"]  # no test of a layer that this call does not build
 
 
 class BuiltTable(BaseModel):
@@ -38,172 +37,158 @@ class BuiltTable(BaseModel):
     rows: int
     written: bool
 
+    @classmethod
+    def of(cls, one: Written) -> BuiltTable:
+        """Describe what storing a model did."""
+        return cls(snapshot_id=one.pin.snapshot_id, rows=one.pin.rows, written=one.written)
+
 
 class BuildResult(BaseModel):
-    """What a run of `build` did."""
+    """What a run of `build` did; of one layer, or of all."""
 
     model_config = ConfigDict(frozen=True)
 
     customer: str
     logical_date: date
+    layer: names.BuildLayer | None
     attempt: int
     tables: dict[str, BuiltTable]
     published: tuple[str, ...]
     tests: int
 
+    def counts(self) -> dict[str, int]:
+        """Return what the outcome of the verb counts."""
+        written = sum(one.written for one in self.tables.values())
+        return {"tables": len(self.tables), "written": written, "tests": self.tests}
 
-def build(settings: Settings, customer: str, logical_date: date) -> BuildResult:
+    def outputs(self) -> dict[str, Any]:
+        """Return what the outcome of the verb names."""
+        return {"attempt": self.attempt, "rows": {table: one.rows for table, one in self.tables.items()}}
+
+
+def build(
+    settings: Settings,
+    customer: str,
+    logical_date: date,
+    layer: names.BuildLayer | None = None,
+    attempt: int | None = None,
+) -> BuildResult:
     """Build and test every model of the customer's roles, then move `main` unless the date is an old one.
 
+    Args:
+        layer: build `staging` and begin a new attempt, or build `marts` on the staging tables of the date and end
+            the attempt; none: all at once.
+        attempt: the attempt that `marts` belongs to; none: the newest.
+
     Raises:
-        MissingStep: nothing was ingested for the date.
+        MissingStep: nothing was ingested for the date, or `marts` finds no staging made from what is in force.
         BuildFailed: a model or a test failed; nothing is published.
+        Fenced: a newer attempt has begun.
     """
     with outcome(settings, customer, "build", logical_date) as noted, run_lock(settings, customer):
         run = open_run(settings, customer, logical_date)
-        attempt = releases.claim(run)
-        state = as_of(run.lake, run.installation, logical_date)
-        for role in sorted(run.roles):
-            if not state.originals(role):
-                raise MissingStep(
-                    f"customer {customer}: nothing of role {role} is recorded on or before {logical_date}. "
-                    f"Run `cradle ingest {customer} --date {logical_date}`."
-                )
-        noted.inputs = {role: state.digest(role) for role in sorted(run.roles)}
-        written, tests = _dbt_build(settings, run, state)
-        pins = {one.pin.table: one.pin for one in written.values()}
-        moved = publish(run.lake, {t: p.snapshot_id for t, p in pins.items()}) if _newest(run) else []
-        tables = {
-            one.pin.table: BuiltTable(snapshot_id=one.pin.snapshot_id, rows=one.pin.rows, written=one.written)
-            for one in written.values()
-        }
-        noted.counts = {"tables": len(tables), "written": sum(one.written for one in tables.values()), "tests": tests}
-        noted.outputs = {"attempt": attempt, "rows": {table: one.rows for table, one in tables.items()}}
-        return BuildResult(
+        claimed = _same_attempt(run, attempt) if layer == "marts" else releases.claim(run)
+        state = _delivered(run)
+        noted.inputs = {role: state.digest(role) for role in sorted(run.roles)} | ({"layer": layer} if layer else {})
+        current = Build(run, state, staged(run, state) if layer == "marts" else {})
+        tests = _dbt_build(settings, current, layer)
+        ends = layer != "staging" and releases.may_publish(run.lake, logical_date)
+        moved = publish(run.lake, {pin.table: pin.snapshot_id for pin in current.pins().values()}) if ends else []
+        result = BuildResult(
             customer=customer,
             logical_date=logical_date,
-            attempt=attempt,
-            tables=tables,
+            layer=layer,
+            attempt=claimed,
+            tables={one.pin.table: BuiltTable.of(one) for one in current.written.values()},
             published=tuple(moved),
             tests=tests,
         )
+        noted.counts, noted.outputs = result.counts(), result.outputs()
+        return result
 
 
-def _newest(run: Run) -> bool:
-    return releases.may_publish(run.lake, run.logical_date)
+def _same_attempt(run: Run, attempt: int | None) -> int:
+    newest = releases.newest_attempt(run.lake, run.logical_date)
+    if newest == 0:
+        raise _unstaged(run, f"nothing was built for {run.logical_date}")
+    if attempt is not None and attempt < newest:
+        raise Fenced(
+            f"customer {run.customer.customer}: attempt {attempt} of {run.logical_date} was overtaken by attempt "
+            f"{newest} and builds nothing. See `cradle status {run.customer.customer}`."
+        )
+    return newest
 
 
-def _dbt_build(settings: Settings, run: Run, state: Any) -> tuple[dict[str, Any], int]:
-    from dbt_project.plugins import lake as plugin
+def _delivered(run: Run) -> AsOf:
+    """Return what is in force as of the date.
 
-    if not selection(run):  # roles without models stay in raw
-        return {}, 0
-    current = plugin.Build(run, state)
-    with _ONE_AT_A_TIME:
-        plugin.CURRENT.append(current)
-        try:
-            result = _invoke(["build", "--select", *selection(run)], settings, run)
-        finally:
-            plugin.CURRENT.remove(current)
-    _refuse_lost_servers(result, current.failed)
-    _refuse_failures(result, run, settings)
-    tests = sum(node.node.resource_type == "test" for node in result.result)
-    return current.written, tests
+    Raises:
+        MissingStep: nothing of a role is.
+    """
+    state, customer = as_of(run.lake, run.installation, run.logical_date), run.customer.customer
+    for role in sorted(run.roles):
+        if not state.originals(role):
+            raise MissingStep(
+                f"customer {customer}: nothing of role {role} is recorded on or before {run.logical_date}. "
+                f"Run `cradle ingest {customer} --date {run.logical_date}`."
+            )
+    return state
 
 
-def selection(run: Run) -> list[str]:
-    """Return dbt's selectors for the models of the customer's roles."""
-    return [f"tag:{role}" for role in names.MODELLED_ROLES if role in run.roles]
+def staged(run: Run, state: AsOf) -> dict[str, Pin]:
+    """Return model → pin of the staging tables of the date.
+
+    Raises:
+        MissingStep: one was not made, or was made from what is no longer in force.
+    """
+    found = {}
+    for role, model in names.STAGING_MODELS.items():
+        if role not in run.roles:
+            continue
+        table = names.table("staging", model)
+        pin = resolve(run.lake, table, run.branch)
+        if pin is None:
+            raise _unstaged(run, f"{table} was not made for {run.logical_date}")
+        made_from = json.loads(properties(run.lake, pin).get("cradle.inputs", "{}"))
+        if made_from.get(names.table("raw", role)) != state.digest(role):
+            raise _unstaged(run, f"{table} of {run.logical_date} was made from another state of raw.{role}")
+        found[model] = pin
+    return found
 
 
-def variables(run: Run) -> dict[str, Any]:
-    """Return what the models need to know of the installation: columns, keys and dialects of each role."""
-    roles = {}
-    for role in sorted(run.roles & set(names.MODELLED_ROLES)):
-        sources = run.installation.of_role(role)
-        keys = [source.key for source in sources if source.key]
-        roles[role] = {
-            "columns": [column.model_dump(mode="json") for column in run.installation.columns(role)],
-            "sources": [{"name": one.name, "dialect": one.dialect.model_dump(mode="json")} for one in sources],
-            "key": list(keys[0]) if keys else [],
-        }
-    return {"roles": roles}
-
-
-def _invoke(arguments: list[str], settings: Settings, run: Run) -> Any:
-    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
-    from dbt.cli.main import dbtRunner
-
-    folder = work_folder(settings, run)
-    DuckDBConnectionManager._ENV = None  # else the plugin of an earlier run in this process would answer
-    options = ["--project-dir", str(FOLDER), "--profiles-dir", str(FOLDER), "--target-path", str(folder)]
-    options += ["--log-path", str(folder), "--vars", json.dumps(variables(run)), "--no-use-colors", "--quiet"]
-    return dbtRunner().invoke([*arguments, *options])
-
-
-def work_folder(settings: Settings, run: Run) -> Path:
-    """Return where dbt keeps its compiled SQL, log and docs of one customer and date."""
-    folder = settings.work(run.customer.customer) / "dbt" / run.logical_date.isoformat()
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _refuse_lost_servers(result: Any, failed: Exception | None) -> None:
-    """Raise what a server did as itself: it may be over soon, while a failed model or test is not."""
-    if result.success:
-        return
-    if failed is not None and of_a_server(failed):
-        raise failed
-    told = [str(one.message) for one in result.result or () if str(one.status) == "error"]
-    for message in told:
-        if any(word in message for word in ("HTTP Error", "HTTP GET error", "Could not establish connection")):
-            raise Unavailable(f"DuckDB lost the store: {message}. Run `cradle doctor`, then the same command again.")
-
-
-def _refuse_failures(result: Any, run: Run, settings: Settings) -> None:
-    if result.success:
-        return
-    if result.exception or result.result is None:
-        raise BuildFailed(
-            f"customer {run.customer.customer}: dbt could not run: {result.exception}"
-        ) from result.exception
-    lines = []
-    for one in result.result:
-        if str(one.status) in ("fail", "error"):
-            compiled = getattr(one.node, "compiled_path", None) or one.node.original_file_path
-            failures = f", {one.failures} rows" if one.failures else ""
-            lines.append(f"  {one.node.name}: {one.status}{failures}: {one.message}\n    SQL: {compiled}")
-            lines += [f"    row: {row}" for row in _failing_rows(one)]
-    raise BuildFailed(
-        f"customer {run.customer.customer}, {run.logical_date}: {len(lines)} model(s) or test(s) failed; nothing was "
-        f"published.\n" + "\n".join(lines) + f"\nSee {work_folder(settings, run) / 'dbt.log'}."
+def _unstaged(run: Run, what: str) -> MissingStep:
+    name = run.customer.customer
+    return MissingStep(
+        f"customer {name}: {what}. Run `cradle build {name} --layer staging --date {run.logical_date}`, "
+        f"or without `--layer` for all."
     )
 
 
-def _failing_rows(one: Any) -> list[dict[str, Any]]:
-    """Return some rows that a test found, from the connection that dbt has just used."""
-    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+def _dbt_build(settings: Settings, current: Build, layer: names.BuildLayer | None) -> int:
+    """Build and test the models of a layer; return how many tests passed."""
+    wanted = selection(current.run, layer)
+    if not wanted:  # roles without models stay in raw
+        return 0
+    result = run_dbt(["build", "--select", *wanted, *BUILDABLE], settings, current)
+    return sum(node.node.resource_type == "test" for node in result.result)
 
-    environment = DuckDBConnectionManager._ENV
-    if one.node.resource_type != "test" or not one.failures or environment is None or environment.conn is None:
-        return []
-    found = environment.conn.cursor().execute(f"select * from ({one.node.compiled_code}) limit {FAILING_ROWS}")
-    columns = [column[0] for column in found.description or []]
-    return [dict(zip(columns, row, strict=True)) for row in found.fetchall()]
+
+def selection(run: Run, layer: names.BuildLayer | None = None) -> list[str]:
+    """Return dbt's selectors for the models of the customer's roles, of one layer or of all."""
+    if layer is None:
+        return [f"tag:{role}" for role in names.MODELLED_ROLES if role in run.roles]
+    roles = names.STAGING_MODELS if layer == "staging" else names.MODELLED_ROLES
+    return [
+        f"tag:{role},config.schema:{schema}"
+        for role in roles
+        if role in run.roles
+        for schema in names.BUILD_LAYERS[layer]
+    ]
 
 
 def docs(settings: Settings, customer: str, logical_date: date) -> Path:
     """Generate dbt's docs (models, columns, tests, lineage) and return the folder with `index.html`."""
-    from dbt_project.plugins import lake as plugin
-
     run = open_run(settings, customer, logical_date)
-    current = plugin.Build(run, as_of(open_lake(settings, customer), run.installation, logical_date))
-    with _ONE_AT_A_TIME:
-        plugin.CURRENT.append(current)
-        try:
-            result = _invoke(["docs", "generate", "--select", *selection(run)], settings, run)
-        finally:
-            plugin.CURRENT.remove(current)
-    if not result.success:
-        raise BuildFailed(f"customer {customer}: dbt docs failed: {result.exception}")
+    current = Build(run, as_of(run.lake, run.installation, logical_date))
+    run_dbt(["docs", "generate", "--select", *selection(run)], settings, current)
     return work_folder(settings, run)

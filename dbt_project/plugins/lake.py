@@ -30,12 +30,17 @@ class Build:
 
     run: Run
     state: AsOf
+    upstream: dict[str, Pin] = field(default_factory=dict)  # model → where it stands, of those it does not build
     written: dict[str, Written] = field(default_factory=dict)
     failed: Exception | None = None  # what storing raised: dbt keeps only its text
 
+    def pins(self) -> dict[str, Pin]:
+        """Return model → pin of all that stands on the branch of the run."""
+        return self.upstream | {model: one.pin for model, one in self.written.items()}
+
 
 KEYS_AGE = 300  # seconds; vended keys live for an hour
-CURRENT: list[Build] = []  # set by dbt_project.plugins.build around each invocation; dbt gives plugins no argument
+CURRENT: list[Build] = []  # set by dbt_project.plugins.invoke around each invocation; dbt gives plugins no argument
 
 
 class Plugin(BasePlugin):
@@ -60,6 +65,10 @@ class Plugin(BasePlugin):
             conn.execute(f"create schema if not exists {layer}")
         for role in names.MODELLED_ROLES:
             show_raw(conn, self.build, role)
+        for pin in self.build.upstream.values():
+            conn.execute(
+                f"create or replace view {pin.table} as select * from {readable(conn, self.build.run.lake, pin)}"
+            )
 
     def store(self, target_config: TargetConfig) -> None:
         """Commit a model's rows, unless a snapshot of the same step is there; then show what stands on the branch."""
@@ -93,7 +102,7 @@ class Plugin(BasePlugin):
             return
         lake = self.build.run.lake
         raw = [names.table("raw", role) for role in names.MODELLED_ROLES if role in self.build.run.roles]
-        for table in (*raw, *(one.pin.table for one in self.build.written.values())):
+        for table in (*raw, *(pin.table for pin in self.build.pins().values())):
             grant(self.con, lake, table)
         self.granted = time.monotonic()
 
@@ -101,13 +110,13 @@ class Plugin(BasePlugin):
         """Return what defines a model's result: its SQL, and the content of what it reads."""
         build = self.build
         assert build is not None
-        inputs = {}
+        inputs, pins = {}, build.pins()
         for upstream in sorted(model.depends_on.nodes):
             kind, *_, name = upstream.split(".")
             if kind == "source":
                 inputs[f"raw.{name}"] = build.state.digest(name)
-            elif kind == "model" and name in build.written:
-                inputs[build.written[name].pin.table] = build.written[name].pin.content_digest
+            elif kind == "model" and name in pins:
+                inputs[pins[name].table] = pins[name].content_digest
         sql = hashlib.sha256(model.compiled_code.encode()).hexdigest()
         return {"model": model.name, "sql": sql, "inputs": inputs}
 
@@ -129,7 +138,7 @@ class Plugin(BasePlugin):
     def _store_rejects(self, source: str, staging: str) -> None:
         build = self.build
         assert build is not None
-        staged = build.written[staging].pin
+        staged = build.pins()[staging]
         fixed = {"step_key": staged.step_key, "stage": "staging", "step": staging}
 
         def rows() -> pa.Table | None:
