@@ -30,6 +30,9 @@ class Settings(BaseSettings):
         default="dev_analytics",
         description="Top-level namespace in each customer's catalog; unset: that of the git branch.",
     )
+    epoch: int | None = Field(
+        default=None, description="Run with this accepted epoch instead of that of the date; none: the date's own."
+    )
     catalog: Literal["embedded", "postgres", "polaris"] = Field(
         default="embedded", description="Which Iceberg catalog: SQLite files, PostgreSQL, or Apache Polaris."
     )

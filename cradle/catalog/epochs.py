@@ -27,6 +27,7 @@ class Epoch(BaseModel):
     valid_from: date
     params_hash: str
     installation: Installation
+    accepted_at: datetime
 
 
 def epochs(lake: Lake) -> list[Epoch]:
@@ -37,6 +38,7 @@ def epochs(lake: Lake) -> list[Epoch]:
             valid_from=row["valid_from"],
             params_hash=row["params_hash"],
             installation=Installation.model_validate_json(row["installation"]),
+            accepted_at=row["accepted_at"],
         )
         for row in ops.rows(lake, TABLE)
     ]
@@ -44,20 +46,46 @@ def epochs(lake: Lake) -> list[Epoch]:
 
 
 def epoch_of(lake: Lake, customer: Customer, logical_date: date) -> Epoch:
-    """Return the newest epoch that is valid at a date; a customer's first block becomes epoch 1.
+    """Return the epoch to run a date with; a customer's first block becomes epoch 1.
+
+    That is the newest accepted one that is valid at the date, or the one that the settings name. What the YAML says
+    counts for tonight only: it is never looked at for a date before the current release.
 
     Raises:
         EpochRefused: the YAML says something else than the newest epoch.
+        ConfigError: the settings name an epoch that was never accepted.
     """
     known = epochs(lake) or [_store(lake, customer, 1, BEGINNING)]
-    _refuse_change(known[-1], customer)
+    if lake.settings.epoch is not None:
+        return _chosen(known, lake.settings.epoch, customer)
+    if installation_hash(known[-1].installation) != customer.params_hash and not _is_old(lake, logical_date):
+        _refuse(known[-1], customer)
+    return valid_at(known, logical_date)
+
+
+def valid_at(known: list[Epoch], logical_date: date) -> Epoch:
+    """Return the newest of some epochs that is valid at a date."""
     valid = [epoch for epoch in known if epoch.valid_from <= logical_date]
     return max(valid, key=lambda epoch: (epoch.valid_from, epoch.epoch))
 
 
-def _refuse_change(newest: Epoch, customer: Customer) -> None:
-    if installation_hash(newest.installation) == customer.params_hash:
-        return
+def _chosen(known: list[Epoch], number: int, customer: Customer) -> Epoch:
+    for epoch in known:
+        if epoch.epoch == number:
+            return epoch
+    have = ", ".join(f"{epoch.epoch} (from {epoch.valid_from})" for epoch in known)
+    raise ConfigError(
+        f"customer {customer.customer} has no epoch {number}. Accepted: {have}. Choose one of them, or unset "
+        f"CRADLE_EPOCH to run each date with its own."
+    )
+
+
+def _is_old(lake: Lake, logical_date: date) -> bool:
+    released = [row["logical_date"] for row in ops.rows(lake, "ops.releases") if row["kind"] == "release"]
+    return bool(released) and logical_date < max(released)
+
+
+def _refuse(newest: Epoch, customer: Customer) -> None:
     changed = "\n".join(f"  {line}" for line in changes(newest, customer))
     raise EpochRefused(
         f"customer {customer.customer}: the installation block has changed since epoch {newest.epoch} was accepted.\n"
@@ -109,13 +137,17 @@ def adopt(lake: Lake, known: list[Epoch]) -> int:
             )
     fresh = [epoch for epoch in known if epoch.epoch not in have]
     for epoch in fresh:
-        _append(lake, epoch)
+        _append(lake, epoch.model_copy(update={"accepted_at": datetime.now(UTC)}))
     return len(fresh)
 
 
 def _store(lake: Lake, customer: Customer, number: int, valid_from: date) -> Epoch:
     epoch = Epoch(
-        epoch=number, valid_from=valid_from, params_hash=customer.params_hash, installation=customer.installation
+        epoch=number,
+        valid_from=valid_from,
+        params_hash=customer.params_hash,
+        installation=customer.installation,
+        accepted_at=datetime.now(UTC),
     )
     _append(lake, epoch)
     return epoch
@@ -128,7 +160,7 @@ def _append(lake: Lake, epoch: Epoch) -> None:
         "params_hash": epoch.params_hash,
         "installation": json.dumps(epoch.installation.model_dump(mode="json"), sort_keys=True, ensure_ascii=False),
         "statistics": None,
-        "accepted_at": datetime.now(UTC),
+        "accepted_at": epoch.accepted_at,
     }
     key = step_key("accept", epoch=epoch.epoch, params_hash=epoch.params_hash)
     ops.append(lake, TABLE, ops.INSTALLATIONS, [row], key)

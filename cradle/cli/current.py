@@ -33,6 +33,7 @@ def status_of(found: Settings, customer: str) -> dict[str, Any]:
     from cradle.catalog import open_lake
     from cradle.catalog.epochs import epochs
     from cradle.customers import load_customer
+    from cradle.stale import stale_of
 
     load_customer(found.customers, customer)
     lake = open_lake(found, customer)
@@ -59,6 +60,7 @@ def status_of(found: Settings, customer: str) -> dict[str, Any]:
         "model": model if vectors else None,
     }
     content["image"] = _image(baked[-1], events) if baked else None
+    content["stale"] = [one.model_dump(mode="json") for one in stale_of(lake)]
     return content
 
 

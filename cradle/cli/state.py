@@ -39,7 +39,15 @@ def status(customer: CustomerName, as_json: AsJson = False) -> None:
     if image:
         verified = "verified" if image["verified"] else "not verified"
         facts += [("image", f"{image['digest']}, {size(image['bytes'])}, {verified}")]
+    if content["stale"]:
+        facts += [("stale dates", _dates([one["logical_date"] for one in content["stale"]]))]
     emit(content, as_json, f"{customer} in {found.environment}", facts)
+
+
+def _dates(days: list[str]) -> str:
+    """Return dates as one short line: the newest ones, and how many there are more."""
+    more = f", and {len(days) - 5} older" if len(days) > 5 else ""
+    return ", ".join(days[-5:]) + more
 
 
 def doctor(
