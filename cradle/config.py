@@ -9,8 +9,9 @@ import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cradle.errors import ConfigError
@@ -52,6 +53,16 @@ class Settings(BaseSettings):
     airflow_home: Path | None = Field(
         default=None, description="AIRFLOW_HOME of an Airflow with a database of its own; none: embedded, on SQLite."
     )
+    airflow_url: str | None = Field(
+        default=None, description="Address of Airflow's pages, for links in alerts: http://host:8080."
+    )
+    smtp: str | None = Field(
+        default=None, description="Mail server, without secrets: smtp://host:587 or smtps://host:465; none: no e-mail."
+    )
+    alert_sender: str = Field(default="cradle@localhost", description="Sender of the alerts' e-mails.")
+    alert_email: str | None = Field(
+        default=None, description="Whom to tell where a customer's file names nobody or is broken; several: a, b."
+    )
     registry: str | None = Field(default=None, description="Registry to push to: host[:port][/prefix]; none: none.")
     base_layout: Path | None = Field(default=None, description="OCI layout of the base image; none: data layers only.")
     model_folder: Path | None = Field(default=None, description="Folder with embedding models, one per sub-folder.")
@@ -63,6 +74,19 @@ class Settings(BaseSettings):
     parse_output_mb: int = Field(default=4096, ge=1, description="What one file may unfold to, in MB.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_json: bool = False
+
+    @field_validator("airflow_url", "smtp", "alert_email", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: Any) -> Any:
+        return value or None
+
+    @field_validator("smtp")
+    @classmethod
+    def _server(cls, value: str | None) -> str | None:
+        parts = urlsplit(value or "smtp://none")
+        if parts.username or parts.password or parts.scheme not in ("smtp", "smtps") or not parts.hostname:
+            raise ValueError("write it as smtp://host:port or smtps://host:port; user and password go into a secret")
+        return value
 
     @model_validator(mode="after")
     def _absolute(self) -> Self:
@@ -100,6 +124,10 @@ class Settings(BaseSettings):
     def outcomes(self, customer: str) -> Path:
         """Outcome objects of one customer in this environment."""
         return self.home / "outcomes" / customer / self.environment
+
+    def alerts(self) -> Path:
+        """Causes that were told, and messages that wait."""
+        return self.home / "alerts"
 
     def work(self, customer: str) -> Path:
         """Scratch space; may be deleted between runs."""
@@ -206,6 +234,20 @@ def airflow_environment(settings: Settings) -> dict[str, str]:
 def set_airflow_environment(settings: Settings) -> None:
     """Apply `airflow_environment` to this process; must come before the first import of Airflow."""
     os.environ.update(airflow_environment(settings))
+
+
+def airflow_run() -> dict[str, str] | None:
+    """Return which task of which run this process works for, as Airflow tells its tasks; None outside of Airflow."""
+    told = {
+        name: os.environ.get(f"AIRFLOW_CTX_{variable}")
+        for name, variable in (
+            ("dag_id", "DAG_ID"),
+            ("run_id", "DAG_RUN_ID"),
+            ("task_id", "TASK_ID"),
+            ("try_number", "TRY_NUMBER"),
+        )
+    }
+    return {name: value for name, value in told.items() if value} if told["run_id"] else None
 
 
 def clean_environment(*keep: str) -> dict[str, str]:

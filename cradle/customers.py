@@ -5,7 +5,8 @@ Flow: data/customers/<customer>.yaml → Customer
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+import re
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
@@ -20,6 +21,36 @@ from cradle.installation import Installation, installation_hash, short
 
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+_ADDRESS = re.compile(r"[^@\s,;<>\"]+@[^@\s,;<>\"]+")
+
+
+class Alerts(_Model):
+    """Who is told when a night is not well; nobody named: whom the factory names (CRADLE_ALERT_EMAIL)."""
+
+    email: tuple[str, ...] = Field(default=(), description="Addresses; each gets its own e-mail.")
+    webhook: bool | str = Field(
+        default=False, description="true: the secret `webhook`; a name: the secret `webhook_<name>`."
+    )
+
+    @field_validator("email")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for one in value:
+            if not _ADDRESS.fullmatch(one):
+                raise ValueError(f"{one!r} is not an e-mail address; write it as nights@example.com")
+        return value
+
+    @field_validator("webhook")
+    @classmethod
+    def _named(cls, value: bool | str) -> bool | str:
+        if isinstance(value, str) and not names.is_name(value):
+            raise ValueError(
+                f"{value!r} is not the name of a webhook: use true, or a name of a-z, 0-9 and _ ; its address is a "
+                f"secret and belongs into a secret file, see docs/alerts.md"
+            )
+        return value
 
 
 class Operation(_Model):
@@ -42,9 +73,26 @@ class Operation(_Model):
         default="layer", description="What one task of the night builds: a layer, or a single dbt model (Cosmos)."
     )
     publish: bool = Field(default=False, description="Publish the verified image at the end of each night.")
-    alerts: tuple[str, ...] = ()
+    alerts: Alerts = Field(default=Alerts(), description="Who is told: email, webhook; a bare list is addresses.")
     services: tuple[str, ...] = Field(default=(), description="MCP services switched on.")
-    max_rejects: int | None = Field(default=None, ge=0)
+    max_rejects: int | None = Field(default=None, ge=0, description="More rejects than this in a night: an alert.")
+    image_by: time | None = Field(
+        default=None, description="Local time by which the night's verified image must exist; none: no alarm."
+    )
+
+    @field_validator("alerts", mode="before")
+    @classmethod
+    def _bare_addresses(cls, value: Any) -> Any:
+        return {"email": value} if isinstance(value, list | tuple) else value
+
+    @field_validator("image_by", mode="before")
+    @classmethod
+    def _clock(cls, value: Any) -> Any:
+        if value is None or isinstance(value, time):
+            return value
+        if not isinstance(value, str) or not re.fullmatch(r"([01]?\d|2[0-3]):[0-5]\d", value):
+            raise ValueError(f'{value!r} is not a time of day; write it in quotes, as "06:00"')
+        return time.fromisoformat(value.zfill(5))
 
     @field_validator("timezone")
     @classmethod

@@ -15,7 +15,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from cradle import __version__
-from cradle.config import Settings
+from cradle.config import Settings, airflow_run
 from cradle.errors import Unavailable, of_a_server
 from cradle.log import get
 
@@ -81,6 +81,7 @@ def _write(
         "seconds": seconds,
         "ok": error is None,
         "error": None if error is None else {"type": type(error).__name__, "message": str(error)},
+        "run": airflow_run(),
         "inputs": record.inputs,
         "counts": record.counts,
         "outputs": record.outputs,
@@ -101,3 +102,31 @@ def last(settings: Settings, customer: str, logical_date: date | None = None) ->
         if known is None or known["started_at"] < content["started_at"]:
             found[content["verb"]] = content
     return found
+
+
+def attempts(settings: Settings, customer: str, logical_date: date) -> list[dict[str, Any]]:
+    """Return every attempt of every verb of one date, oldest first."""
+    folder = settings.outcomes(customer) / str(logical_date)
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")]
+    return sorted(found, key=lambda one: one["started_at"])
+
+
+def failures(settings: Settings, customer: str, logical_date: date, run_id: str | None = None) -> list[dict[str, Any]]:
+    """Return the attempts that failed and that no later attempt of the same step made good, oldest first.
+
+    Args:
+        run_id: only what this run of Airflow did, or, when it left nothing, what no run did; None: whoever did it.
+    """
+    found = attempts(settings, customer, logical_date)
+    if run_id is not None:
+        by_run = {wanted: [one for one in found if _run(one).get("run_id") == wanted] for wanted in (run_id, None)}
+        found = by_run[run_id] or by_run[None]
+    newest: dict[tuple[str, ...], dict[str, Any]] = {}
+    for one in found:
+        task = _run(one).get("task_id", "") if run_id is not None else ""
+        newest[(one["verb"], task, *map(str, one["inputs"].get("sources", ())))] = one
+    return [one for one in newest.values() if not one["ok"]]
+
+
+def _run(attempt: dict[str, Any]) -> dict[str, str]:
+    return attempt.get("run") or {}

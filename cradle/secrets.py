@@ -17,6 +17,7 @@ from cradle.errors import ConfigError
 from cradle.tags import new_secret_tag
 
 OPERATOR = "_operator"  # no customer can have this name: theirs begin with a letter
+FACTORY = "_factory"  # what the factory uses for all customers: the mail server's login, a webhook of its own
 ANY = "any"  # for what belongs to no single environment
 TAG = "tag"
 

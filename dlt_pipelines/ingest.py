@@ -86,6 +86,7 @@ def ingest(
     with outcome(settings, customer, "ingest", logical_date) as noted:
         run = open_run(settings, customer, logical_date)
         chosen = _chosen(run, sources)
+        noted.inputs = {"sources": [source.name for source in chosen]}  # a failure has to tell its source, too
         if claim:
             fetch_inbox(settings, customer)
         known = recorded(run.lake)
@@ -98,7 +99,6 @@ def ingest(
         for source in chosen:
             record(run.lake, fresh[source.name])
         results = tuple(_result(source, len(fresh[source.name]), after, run, readings) for source in chosen)
-        noted.inputs = {"sources": [source.name for source in chosen]}
         noted.counts = _totals(results)
         noted.outputs = {"files": [_file_line(one) for one in readings]}
         return IngestResult(customer=customer, logical_date=logical_date, sources=results)

@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from cradle.cli import customers, images, state, tables, verbs
+from cradle.cli import alerts, customers, images, state, tables, verbs
 from cradle.cli.output import fail
 from cradle.config import quieten
 from cradle.errors import EXIT_CODES, CradleError, Unavailable, of_a_server
@@ -30,6 +30,7 @@ state.register(app)
 tables.register(app)
 images.register(app)
 app.add_typer(customers.app, name="customers")
+app.add_typer(alerts.app, name="alerts")
 
 
 def run() -> None:

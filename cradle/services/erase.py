@@ -60,7 +60,7 @@ def erase(settings: Settings, customer: str, first: str, second: str) -> dict[st
 
 
 def _folders(settings: Settings, customer: str) -> list[Path]:
-    kinds = ("lake", "files", "inbox", "images", "outcomes", "work")
+    kinds = ("lake", "files", "inbox", "images", "outcomes", "alerts", "work")
     return [settings.home / kind / customer for kind in kinds]
 
 

@@ -22,7 +22,7 @@ from cradle.config import Settings
 from cradle.customers import customer_names
 from cradle.errors import ConfigError
 from cradle.names import ENVIRONMENTS
-from cradle.secrets import ANY, OPERATOR, forget_secrets, has_secret, read_secret, write_secret
+from cradle.secrets import ANY, FACTORY, OPERATOR, forget_secrets, has_secret, read_secret, secret_path, write_secret
 from cradle.services import s3
 from cradle.services.erase import is_erased, refuse_erased
 from cradle.services.polaris import Management
@@ -206,6 +206,8 @@ def hand_out(settings: Settings, role: str, folder: Path) -> list[str]:
     handed = []
     if role == "pipeline" and settings.database is not None:
         write_secret(target, OPERATOR, ANY, "database", read_secret(settings, OPERATOR, ANY, "database"))
+    if role == "pipeline":
+        handed += _hand_out_alerts(settings, target)
     for customer in customer_names(settings.customers):
         if is_erased(settings, customer):
             forget_secrets(target, customer)
@@ -215,4 +217,16 @@ def hand_out(settings: Settings, role: str, folder: Path) -> list[str]:
                     content = read_secret(settings, customer, environment, name)
                     write_secret(target, customer, environment, name, content)
                     handed.append(f"{customer}/{environment}/{name}")
+    return handed
+
+
+def _hand_out_alerts(settings: Settings, target: Settings) -> list[str]:
+    """Copy what alerts are sent with: the mail server's login, and webhooks, the factory's and the customers'."""
+    handed = []
+    for owner in (FACTORY, *customer_names(settings.customers)):
+        folder = secret_path(settings, owner, ANY, "x").parent
+        for name in sorted(path.stem for kind in ("smtp", "webhook*") for path in folder.glob(f"{kind}.json")):
+            if not is_erased(settings, owner):
+                write_secret(target, owner, ANY, name, read_secret(settings, owner, ANY, name))
+                handed.append(f"{owner}/{ANY}/{name}")
     return handed
