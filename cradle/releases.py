@@ -6,6 +6,7 @@ Flow: branches `asof-<date>` → pins → tags → one row in `ops.releases`
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -34,6 +35,7 @@ __all__ = [
     "may_publish",
     "newest_attempt",
     "record_image_event",
+    "refuse_stale",
     "reject_rows",
     "release",
     "releases",
@@ -214,7 +216,7 @@ def _pins(run: Run) -> dict[str, PinnedTable]:
         wanted["marts.orders"] = declared[0]
     pins = {table: _pin(run, table, key) for table, key in wanted.items()}
     for table, pin in pins.items():
-        _refuse_stale(run, table, pin, pins)
+        refuse_stale(run, table, pin, pins)
     return pins
 
 
@@ -229,7 +231,8 @@ def _pin(run: Run, table: str, key: tuple[str, ...]) -> PinnedTable:
     return PinnedTable(**pin.model_dump(), key=key)
 
 
-def _refuse_stale(run: Run, table: str, pin: Pin, pins: dict[str, PinnedTable]) -> None:
+def refuse_stale(run: Run, table: str, pin: Pin, pins: Mapping[str, Pin]) -> None:
+    """Raise MissingStep when a table was made from another state of a pinned table than the one that is pinned."""
     made_from: dict[str, str] = json.loads(properties(run.lake, pin).get("cradle.inputs", "{}"))
     for upstream, digest in made_from.items():
         if upstream in pins and pins[upstream].content_digest != digest:
@@ -249,7 +252,7 @@ def _collection(run: Run, pins: dict[str, PinnedTable]) -> PinnedCollection | No
             f"customer {run.customer.customer}: no collection was made for {run.logical_date}. "
             f"Run `cradle index {run.customer.customer} --date {run.logical_date}`."
         )
-    _refuse_stale(run, names.COLLECTIONS, pin, pins)
+    refuse_stale(run, names.COLLECTIONS, pin, pins)
     (row,) = read(run.lake, pin).to_pylist()
     return PinnedCollection(**row) if row["count"] else None
 

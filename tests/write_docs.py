@@ -64,6 +64,9 @@ def manifest_schema() -> str:
 
 
 if __name__ == "__main__":
+    from dbt_project.plugins import graph
+
+    graph.MANIFEST.write_text(graph.dbt_manifest(), encoding="utf-8")
     SCHEMA.write_text(manifest_schema(), encoding="utf-8")
     CLI.write_text(cli_page(), encoding="utf-8")
     SETTINGS.write_text(settings_page(), encoding="utf-8")

@@ -87,8 +87,8 @@ def build(
     """
     with outcome(settings, customer, "build", logical_date) as noted, run_lock(settings, customer):
         run = open_run(settings, customer, logical_date)
-        claimed = _same_attempt(run, attempt) if layer == "marts" else releases.claim(run)
-        state = _delivered(run)
+        claimed = same_attempt(run, attempt) if layer == "marts" else releases.claim(run)
+        state = delivered(run)
         noted.inputs = {role: state.digest(role) for role in sorted(run.roles)} | ({"layer": layer} if layer else {})
         current = Build(run, state, staged(run, state) if layer == "marts" else {})
         tests = _dbt_build(settings, current, layer)
@@ -107,7 +107,13 @@ def build(
         return result
 
 
-def _same_attempt(run: Run, attempt: int | None) -> int:
+def same_attempt(run: Run, attempt: int | None) -> int:
+    """Return the attempt that a later piece of a build belongs to; none: the newest.
+
+    Raises:
+        MissingStep: none has begun.
+        Fenced: a newer one has.
+    """
     newest = releases.newest_attempt(run.lake, run.logical_date)
     if newest == 0:
         raise _unstaged(run, f"nothing was built for {run.logical_date}")
@@ -119,7 +125,7 @@ def _same_attempt(run: Run, attempt: int | None) -> int:
     return newest
 
 
-def _delivered(run: Run) -> AsOf:
+def delivered(run: Run) -> AsOf:
     """Return what is in force as of the date.
 
     Raises:
@@ -169,8 +175,8 @@ def _dbt_build(settings: Settings, current: Build, layer: names.BuildLayer | Non
     wanted = selection(current.run, layer)
     if not wanted:  # roles without models stay in raw
         return 0
-    result = run_dbt(["build", "--select", *wanted, *BUILDABLE], settings, current)
-    return sum(node.node.resource_type == "test" for node in result.result)
+    ran = run_dbt(["build", "--select", *wanted, *BUILDABLE], settings, current)
+    return sum(one.kind == "test" for one in ran)
 
 
 def selection(run: Run, layer: names.BuildLayer | None = None) -> list[str]:

@@ -2,39 +2,69 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cradle import names
+from cradle.catalog import connect_duckdb
 from cradle.catalog.run import Run
 from cradle.config import PROJECT, Settings
 from cradle.errors import BuildFailed, Unavailable, of_a_server
 
+if TYPE_CHECKING:
+    from dbt_project.plugins.lake import Build
+
 FOLDER = PROJECT / "dbt_project"
+RESULTS = "run_results.json"
 FAILING_ROWS = 3  # shown of a failed test
 _ONE_AT_A_TIME = threading.Lock()  # dbt keeps its connection in a class attribute
 
 
-def run_dbt(arguments: list[str], settings: Settings, current: Any) -> Any:
-    """Run one dbt command over what the plugin's `Build` shows and stores, and return dbt's result.
+def run_dbt(arguments: list[str], settings: Settings, current: Build) -> list[Ran]:
+    """Run one dbt command over what the plugin shows and stores; return each model and test that ran.
 
     Raises:
-        Unavailable: a server was lost; dbt itself keeps only the text of it.
+        Unavailable: a server was lost.
         BuildFailed: dbt could not run, or a model or test failed.
     """
-    from dbt_project.plugins import lake as plugin
+    from dbt.cli.main import dbtRunner
 
-    with _ONE_AT_A_TIME:
-        plugin.CURRENT.append(current)
-        try:
-            result = _invoke(arguments, settings, current.run)
-        finally:
-            plugin.CURRENT.remove(current)
-    _refuse_lost_servers(result, current.failed)
-    _refuse_failures(result, current.run, settings)
-    return result
+    folder = work_folder(settings, current.run)
+    options = ["--project-dir", str(FOLDER), "--profiles-dir", str(FOLDER), "--target-path", str(folder)]
+    options += ["--log-path", str(folder), "--vars", json.dumps(variables(current.run)), "--no-use-colors", "--quiet"]
+    (folder / RESULTS).unlink(missing_ok=True)
+    with _ONE_AT_A_TIME, showing(current):
+        result = dbtRunner().invoke([*arguments, *options])
+    ran = results(folder)
+    refuse(ran, settings, current, folder)
+    if not result.success:
+        raise could_not_run(current.run, str(result.exception)) from result.exception
+    return ran
+
+
+@contextlib.contextmanager
+def showing(current: Build) -> Iterator[None]:
+    """Let the plugin work for a build while dbt runs; dbt gives its plugins no argument."""
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+
+    from dbt_project.plugins import lake
+
+    DuckDBConnectionManager._ENV = None  # else the plugin of an earlier run in this process would answer
+    lake.CURRENT.append(current)
+    try:
+        yield
+    finally:
+        lake.CURRENT.remove(current)
+
+
+def could_not_run(run: Run, why: str) -> BuildFailed:
+    """Return the error of a dbt that ended before it came to a model or test."""
+    return BuildFailed(f"customer {run.customer.customer}, {run.logical_date}: dbt could not run: {why}")
 
 
 def variables(run: Run) -> dict[str, Any]:
@@ -51,17 +81,6 @@ def variables(run: Run) -> dict[str, Any]:
     return {"roles": roles}
 
 
-def _invoke(arguments: list[str], settings: Settings, run: Run) -> Any:
-    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
-    from dbt.cli.main import dbtRunner
-
-    folder = work_folder(settings, run)
-    DuckDBConnectionManager._ENV = None  # else the plugin of an earlier run in this process would answer
-    options = ["--project-dir", str(FOLDER), "--profiles-dir", str(FOLDER), "--target-path", str(folder)]
-    options += ["--log-path", str(folder), "--vars", json.dumps(variables(run)), "--no-use-colors", "--quiet"]
-    return dbtRunner().invoke([*arguments, *options])
-
-
 def work_folder(settings: Settings, run: Run) -> Path:
     """Return where dbt keeps its compiled SQL, log and docs of one customer and date."""
     folder = settings.work(run.customer.customer) / "dbt" / run.logical_date.isoformat()
@@ -69,45 +88,90 @@ def work_folder(settings: Settings, run: Run) -> Path:
     return folder
 
 
-def _refuse_lost_servers(result: Any, failed: Exception | None) -> None:
-    """Raise what a server did as itself: it may be over soon, while a failed model or test is not."""
-    if result.success:
-        return
-    if failed is not None and of_a_server(failed):
-        raise failed
-    told = [str(one.message) for one in result.result or () if str(one.status) == "error"]
-    for message in told:
-        if any(word in message for word in ("HTTP Error", "HTTP GET error", "Could not establish connection")):
-            raise Unavailable(f"DuckDB lost the store: {message}. Run `cradle doctor`, then the same command again.")
+@dataclass(frozen=True)
+class Ran:
+    """What dbt says of one model or test; `sql` is what was run."""
+
+    kind: str
+    name: str
+    status: str
+    message: str
+    failures: int
+    sql: str
+
+    @property
+    def good(self) -> bool:
+        """Whether it was built, or passed."""
+        return self.status not in ("fail", "error", "runtime error")
 
 
-def _refuse_failures(result: Any, run: Run, settings: Settings) -> None:
-    if result.success:
-        return
-    if result.exception or result.result is None:
-        raise BuildFailed(
-            f"customer {run.customer.customer}: dbt could not run: {result.exception}"
-        ) from result.exception
-    lines = []
-    for one in result.result:
-        if str(one.status) in ("fail", "error"):
-            compiled = getattr(one.node, "compiled_path", None) or one.node.original_file_path
-            failures = f", {one.failures} rows" if one.failures else ""
-            lines.append(f"  {one.node.name}: {one.status}{failures}: {one.message}\n    SQL: {compiled}")
-            lines += [f"    row: {row}" for row in _failing_rows(one)]
-    raise BuildFailed(
-        f"customer {run.customer.customer}, {run.logical_date}: {len(lines)} model(s) or test(s) failed; nothing was "
-        f"published.\n" + "\n".join(lines) + f"\nSee {work_folder(settings, run) / 'dbt.log'}."
-    )
-
-
-def _failing_rows(one: Any) -> list[dict[str, Any]]:
-    """Return some rows that a test found, from the connection that dbt has just used."""
-    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
-
-    environment = DuckDBConnectionManager._ENV
-    if one.node.resource_type != "test" or not one.failures or environment is None or environment.conn is None:
+def results(target: Path) -> list[Ran]:
+    """Return what dbt wrote to its target folder; nothing when it could not run."""
+    path = target / RESULTS
+    if not path.is_file():
         return []
-    found = environment.conn.cursor().execute(f"select * from ({one.node.compiled_code}) limit {FAILING_ROWS}")
-    columns = [column[0] for column in found.description or []]
-    return [dict(zip(columns, row, strict=True)) for row in found.fetchall()]
+    return [
+        Ran(
+            kind=one["unique_id"].split(".")[0],
+            name=one["unique_id"].split(".")[2],
+            status=one["status"],
+            message=str(one["message"]),
+            failures=one["failures"] or 0,
+            sql=one.get("compiled_code") or "",
+        )
+        for one in json.loads(path.read_text(encoding="utf-8"))["results"]
+    ]
+
+
+def refuse(ran: list[Ran], settings: Settings, current: Build, target: Path) -> None:
+    """Raise what went wrong, if anything did.
+
+    Raises:
+        Unavailable: a server was lost; that may be over soon, while a failed model or test is not.
+        BuildFailed: a model or test failed.
+    """
+    bad = [one for one in ran if not one.good]
+    if bad and current.failed is not None and of_a_server(current.failed):
+        raise current.failed
+    for one in bad:
+        if any(word in one.message for word in ("HTTP Error", "HTTP GET error", "Could not establish connection")):
+            raise Unavailable(
+                f"DuckDB lost the store: {one.message}. Run `cradle doctor`, then the same command again."
+            )
+    if bad:
+        run = current.run
+        lines = [line for one in bad for line in _told(one, settings, current, target)]
+        raise BuildFailed(
+            f"customer {run.customer.customer}, {run.logical_date}: {len(bad)} model(s) or test(s) failed; nothing "
+            f"was published.\n" + "\n".join(lines) + f"\nSee {work_folder(settings, run) / 'dbt.log'}."
+        )
+
+
+def _told(one: Ran, settings: Settings, current: Build, target: Path) -> list[str]:
+    """Return what a person needs to know of a failure: dbt's message, where the SQL is kept, some rows."""
+    kept = work_folder(settings, current.run) / "failed" / f"{one.name}.sql"
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text(one.sql or _compiled(target, one.name), encoding="utf-8")
+    failures = f", {one.failures} rows" if one.failures else ""
+    rows = _failing_rows(one, settings, current) if one.kind == "test" and one.failures else []
+    return [
+        f"  {one.name}: {one.status}{failures}: {one.message}",
+        f"    SQL: {kept}",
+        *(f"    row: {row}" for row in rows),
+    ]
+
+
+def _compiled(target: Path, name: str) -> str:
+    """Return the SQL of a model that failed: dbt's results hold only what ran."""
+    return "".join(path.read_text(encoding="utf-8") for path in (target / "compiled").rglob(f"{name}.sql"))
+
+
+def _failing_rows(one: Ran, settings: Settings, current: Build) -> list[dict[str, Any]]:
+    """Return some rows that a test found."""
+    from dbt_project.plugins.lake import show
+
+    with connect_duckdb(settings) as con:
+        show(con, current)
+        found = con.execute(f"select * from ({one.sql}) limit {FAILING_ROWS}")
+        columns = [column[0] for column in found.description or []]
+        return [dict(zip(columns, row, strict=True)) for row in found.fetchall()]

@@ -58,17 +58,8 @@ class Plugin(BasePlugin):
     def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:
         """Load extensions and show the raw tables and those models that this run does not build."""
         self.con, self.granted = conn, time.monotonic()
-        if self.build is None:
-            return
-        set_up(conn)
-        for layer in ("raw", "staging", "marts", "ops"):
-            conn.execute(f"create schema if not exists {layer}")
-        for role in names.MODELLED_ROLES:
-            show_raw(conn, self.build, role)
-        for pin in self.build.upstream.values():
-            conn.execute(
-                f"create or replace view {pin.table} as select * from {readable(conn, self.build.run.lake, pin)}"
-            )
+        if self.build is not None:
+            show(conn, self.build)
 
     def store(self, target_config: TargetConfig) -> None:
         """Commit a model's rows, unless a snapshot of the same step is there; then show what stands on the branch."""
@@ -163,6 +154,24 @@ def source_rows(con: duckdb.DuckDBPyConnection, source: str) -> str:
     kept = source.replace('__dbt_tmp"', '__rows"')
     con.execute(f"create or replace table {kept} as select * from {source}")
     return kept
+
+
+def show(con: duckdb.DuckDBPyConnection, build: Build) -> None:
+    """Prepare a connection: raw as of the date, and each model that stands on the branch of the run, as views."""
+    set_up(con)
+    for layer in ("raw", "staging", "marts", "ops"):
+        con.execute(f"create schema if not exists {layer}")
+    for role in names.MODELLED_ROLES:
+        show_raw(con, build, role)
+    lake, pins = build.run.lake, build.pins()
+    for pin in pins.values():
+        con.execute(f"create or replace view {pin.table} as select * from {readable(con, lake, pin)}")
+    rejects = resolve(lake, "ops.rejects")
+    for role, model in names.STAGING_MODELS.items():
+        if rejects and model in pins:
+            where = f"step_key = '{pins[model].step_key}' and stage = 'staging' and step = '{model}'"
+            rows = readable(con, lake, rejects)
+            con.execute(f"create or replace view ops.rejects_{role} as select * from {rows} where {where}")
 
 
 def show_raw(con: duckdb.DuckDBPyConnection, build: Build, role: str) -> None:

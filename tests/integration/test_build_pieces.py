@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
@@ -18,6 +19,8 @@ from cradle.config import Settings, settings
 from cradle.errors import BuildFailed, Fenced, MissingStep
 from cradle.examples import generate
 from dbt_project.plugins.build import build
+from dbt_project.plugins.lake import CURRENT
+from dbt_project.plugins.models import UNDER_WAY, before, begin_build, publish_build
 from dlt_pipelines.ingest import ingest
 from tests.nights import DAY
 
@@ -99,6 +102,25 @@ def test_marts_without_staging_name_the_command(shop: Settings) -> None:
     with pytest.raises(MissingStep, match=r"made from another state of raw\.sales"):
         build(shop, "demo", DAY, "marts")
     assert resolve(open_lake(shop, "demo"), "marts.orders") is None
+
+
+def test_a_task_of_a_model_refuses_what_is_missing_overtaken_or_of_another_date(shop: Settings) -> None:
+    begun = begin_build(shop, "demo", DAY)
+    node = {"resource_type": "model", "resource_name": "orders", "tags": ["sales"], "unique_id": "model.cradle.orders"}
+    node["depends_on"] = ["model.cradle.stg_sales"]
+    operator = SimpleNamespace(base_cmd=["run"])
+    with pytest.raises(MissingStep, match=r"staging\.stg_sales was not built for 2024-04-01. Clear the task"):
+        before(shop, operator, node, begun)
+    with pytest.raises(MissingStep, match=r"staging\.stg_sales was not made for 2024-04-01"):
+        publish_build(shop, begun)
+    assert not before(shop, operator, {**node, "tags": ["cars"]}, begun)
+    assert begin_build(shop, "demo", DAY).attempt == begun.attempt + 1
+    with pytest.raises(Fenced):
+        before(shop, operator, node, begun)
+    with pytest.raises(Fenced):
+        publish_build(shop, begun.model_dump(mode="json"))
+    assert outcomes.last(shop, "demo", DAY)["build"]["error"]["type"] == "Fenced"
+    assert (UNDER_WAY, CURRENT) == ([], [])
 
 
 def _run(found: Settings, day: date) -> Any:
