@@ -17,6 +17,24 @@ from cradle.errors import ConfigError, MissingStep
 from cradle.outcomes import outcome
 from cradle.releases import Release, append_release, find, newest_attempt, releases
 
+# Columns of `ops.outcomes`. What verbs put into the last four differs, so these stay JSON.
+OUTCOMES = {
+    "customer": "text",
+    "environment": "text",
+    "logical_date": "date",
+    "verb": "text",
+    "attempt": "text",
+    "started_at": "timestamptz",
+    "seconds": "double",
+    "ok": "boolean",
+    "error": "struct(type text, message text)",
+    "code_version": "text",
+    "run": "json",
+    "inputs": "json",
+    "counts": "json",
+    "outputs": "json",
+}
+
 
 def release_as_of(lake: Lake, day: date) -> Release:
     """Return the newest release dated on or before a day.
@@ -42,7 +60,20 @@ def open_history(settings: Settings, customer: str, day: date | None) -> tuple[d
         layer, name = table.split(".", 1)
         con.execute(f'create schema if not exists "{layer}"')
         con.execute(f'create view "{layer}"."{name}" as select * from {readable(con, lake, pin)}')
+    _show_outcomes(con, settings, customer)
     return con, release
+
+
+def _show_outcomes(con: duckdb.DuckDBPyConnection, settings: Settings, customer: str) -> None:
+    """Make `ops.outcomes` the view over the outcome files as they are now, whatever the release."""
+    files = settings.outcomes(customer) / "*" / "*.json"
+    con.execute("create schema if not exists ops")
+    if not any(settings.outcomes(customer).glob("*/*.json")):  # which DuckDB would refuse
+        con.execute(f"create table ops.outcomes ({', '.join(f'{name} {kind}' for name, kind in OUTCOMES.items())})")
+        return
+    columns = ", ".join(f"{name}: '{kind}'" for name, kind in OUTCOMES.items())
+    quoted = str(files).replace("'", "''")
+    con.execute(f"create view ops.outcomes as select * from read_json('{quoted}', columns = {{{columns}}})")
 
 
 def roll_back(settings: Settings, customer: str, release_id: str) -> Release:

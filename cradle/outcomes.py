@@ -19,6 +19,7 @@ from cradle.config import Settings, airflow_run
 from cradle.errors import Unavailable, of_a_server
 from cradle.log import get
 
+UNDATED = "undated"  # folder of what belongs to no date
 log = get("outcomes")
 
 
@@ -67,7 +68,7 @@ def _write(
     seconds: float,
     error: BaseException | None,
 ) -> None:
-    day = str(logical_date) if logical_date else "undated"
+    day = str(logical_date or UNDATED)
     attempt = f"{started:%Y%m%dT%H%M%S%f}-{uuid.uuid4().hex[:8]}"
     target = settings.outcomes(customer) / day / f"{record.verb}-{attempt}.json"
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -104,9 +105,9 @@ def last(settings: Settings, customer: str, logical_date: date | None = None) ->
     return found
 
 
-def attempts(settings: Settings, customer: str, logical_date: date) -> list[dict[str, Any]]:
-    """Return every attempt of every verb of one date, oldest first."""
-    folder = settings.outcomes(customer) / str(logical_date)
+def attempts(settings: Settings, customer: str, logical_date: date | None) -> list[dict[str, Any]]:
+    """Return every attempt of every verb of one date, oldest first; None: those that belong to no date."""
+    folder = settings.outcomes(customer) / str(logical_date or UNDATED)
     found = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")]
     return sorted(found, key=lambda one: one["started_at"])
 

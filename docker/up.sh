@@ -44,7 +44,8 @@ gpu=""
 [ -z "${GPU:-}" ] || gpu="--profile gpu"
 # shellcheck disable=SC2086  (two words)
 docker compose $gpu up -d --wait --wait-timeout "${WAIT_SECONDS:-600}" ${GPU:+--scale airflow-scheduler=0} \
-  postgres seaweedfs polaris airflow-api airflow-scheduler${GPU:+-gpu} airflow-dag-processor airflow-triggerer streamlit
+  postgres seaweedfs polaris airflow-api airflow-scheduler${GPU:+-gpu} airflow-dag-processor airflow-triggerer \
+  streamlit watchdog
 
 echo
 echo "Airflow     http://127.0.0.1:${AIRFLOW_PORT:-8080}    user admin, password $AIRFLOW_ADMIN_PASSWORD"

@@ -14,12 +14,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import yaml
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from cradle.config import Settings
 
 USER, PASSWORD = "nights", "correct horse battery staple"
 
@@ -166,3 +169,18 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
+
+
+def told(settings: Settings, customer: str, **alerts: object) -> None:
+    """Write whom a customer's file names."""
+    path = settings.customers / f"{customer}.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["operation"]["alerts"] = alerts
+    path.write_text(yaml.safe_dump(content))
+
+
+def by_mail(settings: Settings, mail: MailServer, *customers: str) -> Settings:
+    """Settings with which these customers' alerts go to one mailbox."""
+    for customer in customers or ("demo",):
+        told(settings, customer, email=["nights@example.com"])
+    return settings.model_copy(update={"smtp": mail.url, "airflow_url": "https://airflow.example.com/"})

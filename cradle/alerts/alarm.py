@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 
 from cradle.config import Settings
 
-Kind = Literal["failed", "late", "no image", "rejects", "finding"]
+Kind = Literal["failed", "late", "no image", "rejects", "broken file", "finding"]
 NIGHT: tuple[Kind, ...] = ("failed", "late", "no image")  # what a verified image makes good
 LONGEST = 300  # characters of a message that tell its cause
 

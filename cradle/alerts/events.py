@@ -143,6 +143,19 @@ def rejects_above_limit(
     return raise_alarms(settings, [alarm], now)
 
 
+def broken_file(settings: Settings, customer: str, said: str) -> Alarm:
+    """Return the alarm of a customer whose YAML can't be used: its nights can't run."""
+    return Alarm(
+        kind="broken file",
+        customer=customer,
+        environment=settings.environment,
+        logical_date=None,
+        what="its YAML is broken, no night can run",
+        text=f"{said}\nPut it right, then run `cradle doctor {customer}`.",
+        cause=normalised(said),
+    )
+
+
 def run_well(settings: Settings, customer: str, logical_date: date, *, now: datetime | None = None) -> Told:
     """Tell whoever was alarmed that the night is well again; nothing when nobody was."""
     return nights_well(settings, [(customer, logical_date)], now=now)

@@ -44,9 +44,9 @@ def tell_alarms(settings: Settings, entries: list[Entry]) -> Message:
         )
         for one in entries
     ]
-    first = shown[0].alarm
     days = {one.alarm.logical_date for one in shown}
-    return _message("alert", _subject(customers, days, first.what), {"entries": shown})
+    what = ", ".join(dict.fromkeys(one.alarm.what for one in shown))
+    return _message("alert", _subject(customers, days, what), {"entries": shown})
 
 
 def tell_recovery(settings: Settings, causes: list[Cause]) -> Message:

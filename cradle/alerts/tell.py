@@ -57,7 +57,7 @@ def raise_alarms(settings: Settings, alarms: list[Alarm], now: datetime | None =
 
 def nights_well(
     settings: Settings,
-    nights: list[tuple[str, date]],
+    nights: list[tuple[str, date | None]],
     kinds: tuple[Kind, ...] = NIGHT,
     now: datetime | None = None,
 ) -> Told:
@@ -78,7 +78,7 @@ def nights_well(
 
 
 def _end(
-    settings: Settings, nights: list[tuple[str, date]], kinds: tuple[Kind, ...], now: datetime
+    settings: Settings, nights: list[tuple[str, date | None]], kinds: tuple[Kind, ...], now: datetime
 ) -> list[tuple[Path, Cause]]:
     """Mark nights as well in their causes; one that hit several is over when the last of them is well."""
     wanted = {night(customer, settings.environment, day) for customer, day in nights}

@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from cradle.cli import alerts, customers, images, state, tables, verbs
+from cradle.cli import alerts, customers, images, state, tables, verbs, watching
 from cradle.cli.output import fail
 from cradle.config import quieten
 from cradle.errors import EXIT_CODES, CradleError, Unavailable, of_a_server
@@ -29,6 +29,7 @@ verbs.register(app)
 state.register(app)
 tables.register(app)
 images.register(app)
+watching.register(app)
 app.add_typer(customers.app, name="customers")
 app.add_typer(alerts.app, name="alerts")
 

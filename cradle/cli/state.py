@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
@@ -70,6 +71,7 @@ def doctor(
 
 
 def _checks(found: Settings, customer: str | None) -> list[dict[str, Any]]:
+    from cradle.alerts.health import channels_ready, watched
     from cradle.catalog import open_lake
     from cradle.customers import customer_names, load_customer
 
@@ -88,6 +90,8 @@ def _checks(found: Settings, customer: str | None) -> list[dict[str, Any]]:
     names = [customer] if customer else customer_names(found.customers)
     for name in names:
         check(f"{name}.yaml", lambda name=name: load_customer(found.customers, name).params_hash[:12])
+    check("alerts", lambda: channels_ready(found, names))
+    check("watchdog", lambda: watched(found, names, datetime.now(UTC)))
     if found.catalog == "embedded":
         if customer:
             check("catalog", lambda: open_lake(found, customer).environment)
