@@ -131,3 +131,9 @@ def failures(settings: Settings, customer: str, logical_date: date, run_id: str 
 
 def _run(attempt: dict[str, Any]) -> dict[str, str]:
     return attempt.get("run") or {}
+
+
+def recent(settings: Settings, customer: str, dates: int = 30) -> list[dict[str, Any]]:
+    """Return all outcomes of the newest logical dates that have any."""
+    folders = sorted(path for path in settings.outcomes(customer).glob("*-*-*") if path.is_dir())[-dates:]
+    return [json.loads(path.read_text(encoding="utf-8")) for folder in folders for path in folder.glob("*.json")]

@@ -12,10 +12,10 @@ from datetime import date
 from pydantic import BaseModel, ConfigDict
 
 from cradle import names
-from cradle.catalog import Lake, open_lake
+from cradle.catalog import Lake, Pin, open_lake
 from cradle.catalog.deliveries import recorded, state
 from cradle.catalog.epochs import Epoch, epochs, valid_at
-from cradle.catalog.pins import CONTENT_DIGEST, load, properties_of
+from cradle.catalog.pins import history_of
 from cradle.config import Settings
 from cradle.releases import Release, releases
 
@@ -77,7 +77,7 @@ class _Snapshots:
 
     def __init__(self, lake: Lake) -> None:
         self.lake = lake
-        self.known: dict[str, list[tuple[int, str, dict[str, str]]]] = {}
+        self.known: dict[str, list[tuple[Pin, dict[str, str]]]] = {}
 
     def changed_below(self, made: Release, raw: dict[str, str]) -> set[str]:
         """Return the raw tables of which a release was made from another state than `raw` says."""
@@ -86,12 +86,12 @@ class _Snapshots:
         return {one for table, pin in made.pins.items() for one in self._changed(table, pin.content_digest, raw)}
 
     def _is_kept(self, table: str, snapshot_id: int) -> bool:
-        return any(one == snapshot_id for one, _, _ in self._of(table))
+        return any(pin.snapshot_id == snapshot_id for pin, _ in self._of(table))
 
     def _changed(self, table: str, content: str, raw: dict[str, str]) -> set[str]:
         """Equal content that was also made from what is in force now is not stale: nothing would be written."""
         told: set[str] = set()
-        for inputs in [inputs for _, digest, inputs in self._of(table) if digest == content]:
+        for inputs in [inputs for pin, inputs in self._of(table) if pin.content_digest == content]:
             told = set()
             for upstream, digest in inputs.items():
                 if upstream in raw:
@@ -102,12 +102,8 @@ class _Snapshots:
                 return set()
         return told
 
-    def _of(self, table: str) -> list[tuple[int, str, dict[str, str]]]:
+    def _of(self, table: str) -> list[tuple[Pin, dict[str, str]]]:
         if table not in self.known:
-            loaded = load(self.lake, table)
-            told = [(one.snapshot_id, properties_of(one)) for one in (loaded.snapshots() if loaded else ())]
-            self.known[table] = [
-                (number, summary.get(CONTENT_DIGEST, ""), json.loads(summary.get("cradle.inputs", "{}")))
-                for number, summary in told
-            ]
+            steps = history_of(self.lake, table)
+            self.known[table] = [(pin, json.loads(summary.get("cradle.inputs", "{}"))) for pin, summary in steps]
         return self.known[table]

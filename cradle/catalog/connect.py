@@ -11,8 +11,10 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
+from urllib.parse import quote
 
 import psycopg
+import sqlalchemy
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.sql import SqlCatalog
 
@@ -37,6 +39,24 @@ def connect(settings: Settings, customer: str, role: Role = "pipeline") -> Catal
     if settings.catalog == "postgres":
         return _postgres(settings, customer)
     return _embedded(settings, customer)
+
+
+def connect_to_look(settings: Settings, customer: str) -> Catalog | None:
+    """Open the customer's catalog to read it, and make nothing; None: it was never made."""
+    if settings.catalog == "polaris":
+        return _polaris(settings, customer, "engineer" if "engineer" in known_roles(settings, customer) else "pipeline")
+    if settings.catalog == "postgres":
+        found = SqlCatalog(customer, init_catalog_tables="false", **_postgres_properties(settings, customer))
+        return found if sqlalchemy.inspect(found.engine).has_table("iceberg_tables") else None
+    path = settings.lake(customer) / "catalog.db"
+    if not path.is_file():
+        return None
+    return SqlCatalog(
+        customer,
+        uri=f"sqlite:///file:{quote(str(path))}?mode=ro&uri=true&timeout=30",
+        warehouse=f"file://{path.with_name('warehouse')}",
+        init_catalog_tables="false",
+    )
 
 
 def secret_environment(role: Role, environment: str) -> str:
@@ -75,17 +95,19 @@ def _embedded(settings: Settings, customer: str) -> Catalog:
 
 
 def _postgres(settings: Settings, customer: str) -> Catalog:
-    uri = database_uri(settings).replace("postgresql://", "postgresql+psycopg://", 1)
     with advisory_lock(settings, f"opening {customer}"):
-        catalog = SqlCatalog(
-            customer,
-            uri=uri,
-            pool_pre_ping="true",
-            warehouse=f"s3://{names.bucket(customer, 'lake')}",
-            **s3_properties(settings, customer),
-        )
+        catalog = SqlCatalog(customer, **_postgres_properties(settings, customer))
         _ensure_namespaces(settings, catalog)
     return catalog
+
+
+def _postgres_properties(settings: Settings, customer: str) -> dict[str, str]:
+    return {
+        "uri": database_uri(settings).replace("postgresql://", "postgresql+psycopg://", 1),
+        "pool_pre_ping": "true",
+        "warehouse": f"s3://{names.bucket(customer, 'lake')}",
+        **s3_properties(settings, customer),
+    }
 
 
 def _polaris(settings: Settings, customer: str, role: Role) -> Catalog:

@@ -59,7 +59,7 @@ def grant(con: duckdb.DuckDBPyConnection, lake: Lake, table: str) -> None:
     if lake.settings.s3_endpoint is None:
         return
     loaded = load(lake, table)
-    if loaded is not None:
+    if loaded is not None and "s3.endpoint" in loaded.io.properties:
         con.execute(_secret(table, loaded))
 
 

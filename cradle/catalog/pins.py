@@ -75,6 +75,14 @@ def properties(lake: Lake, pin: Pin) -> dict[str, str]:
     return properties_of(snapshot) if snapshot else {}
 
 
+def history_of(lake: Lake, table: str) -> list[tuple[Pin, dict[str, str]]]:
+    """Return every step that wrote a table, oldest first: its pin, and what its summary says."""
+    loaded = load(lake, table)
+    steps = [one for one in loaded.snapshots() if STEP_KEY in properties_of(one)] if loaded else []
+    steps.sort(key=lambda one: one.sequence_number or 0)
+    return [(pin_of(loaded, table, one), properties_of(one)) for one in steps] if loaded else []
+
+
 def snapshot_with(loaded: Table, step_key: str) -> Snapshot | None:
     """Return the newest snapshot that carries this step key."""
     found = [snapshot for snapshot in loaded.snapshots() if properties_of(snapshot).get(STEP_KEY) == step_key]

@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from cradle.cli import alerts, customers, images, state, tables, verbs, watching
+from cradle.cli import alerts, backfill, customers, images, state, tables, verbs, watching
 from cradle.cli.output import fail
 from cradle.config import quieten
 from cradle.errors import EXIT_CODES, CradleError, Unavailable, of_a_server
@@ -32,6 +32,7 @@ images.register(app)
 watching.register(app)
 app.add_typer(customers.app, name="customers")
 app.add_typer(alerts.app, name="alerts")
+app.add_typer(backfill.app, name="backfill")
 
 
 def run() -> None:

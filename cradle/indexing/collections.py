@@ -24,6 +24,15 @@ from cradle.indexing.ledger import ledger_rows
 from cradle.outcomes import outcome
 from cradle.vectors.collection import Collection, build_collection
 
+SCHEMA = pa.schema(
+    [
+        pa.field("digest", pa.string()),
+        pa.field("count", pa.int64()),
+        pa.field("dimension", pa.int32()),
+        pa.field("model_key", pa.string()),
+    ]
+)
+
 
 class IndexResult(BaseModel):
     """The collection of a date; `built` tells whether this run made it."""
@@ -92,18 +101,10 @@ def collection_rows(run: Run, pins: dict[str, Pin], key: str) -> pa.Table:
 
 def _record(run: Run, pins: dict[str, Pin], made: Collection) -> None:
     inputs = {table: pin.content_digest for table, pin in pins.items()}
-    schema = pa.schema(
-        [
-            pa.field("digest", pa.string()),
-            pa.field("count", pa.int64()),
-            pa.field("dimension", pa.int32()),
-            pa.field("model_key", pa.string()),
-        ]
-    )
     write_once(
         run.lake,
         names.COLLECTIONS,
-        pa.Table.from_pylist([made.model_dump()], schema=schema),
+        pa.Table.from_pylist([made.model_dump()], schema=SCHEMA),
         step_key=step_key("index", inputs=inputs, collection=made.digest),
         branch=run.branch,
         summary=summary_of(inputs=json.dumps(inputs)),
