@@ -72,6 +72,9 @@ class Settings(BaseSettings):
     parse_seconds: int = Field(default=300, ge=1, description="CPU seconds one file may take to parse.")
     parse_memory_mb: int = Field(default=4096, ge=256, description="Address space of the process that parses a file.")
     parse_output_mb: int = Field(default=4096, ge=1, description="What one file may unfold to, in MB.")
+    full_refresh: bool = Field(
+        default=False, description="Compute tables and collections again, also those that are known; rows loaded stay."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_json: bool = False
 

@@ -22,9 +22,21 @@ from pyiceberg.exceptions import (
 )
 from pyiceberg.io.pyarrow import _dataframe_to_data_files
 from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot
 
 from cradle.catalog.lake import Lake
-from cradle.catalog.pins import COLUMNS, CONTENT_DIGEST, STEP_KEY, Pin, find_pin, load, pin_of, resolve, snapshot_with
+from cradle.catalog.pins import (
+    COLUMNS,
+    CONTENT_DIGEST,
+    STEP_KEY,
+    Pin,
+    find_pin,
+    load,
+    pin_of,
+    read,
+    resolve,
+    snapshot_with,
+)
 from cradle.catalog.refs import ATTEMPTS, MAIN, need, point_ref
 from cradle.digest import content_digest
 from cradle.errors import CommitConflict, MissingStep
@@ -63,32 +75,46 @@ def write_once(
 
     `replace` makes the branch hold these rows and no others, or points it at the snapshot found; `append` adds them.
     A function as `data` is called only when the key is not found, and again after a lost race, so that it can leave
-    out what the winner wrote; it returns None when nothing is left, and then nothing is written.
+    out what the winner wrote; it returns None when nothing is left, and then nothing is written. With full refresh,
+    rows to `replace` are computed even so, and written when they differ from the rows that stand under the key.
 
     Raises:
         CommitConflict: other writers won every try.
     """
+    again = mode == "replace" and lake.settings.full_refresh  # what is appended would be there twice
     for _ in range(ATTEMPTS):
         # What is looked at here is what the commit is based on: a writer in between makes the commit fail.
         base = load(lake, table)
         done = snapshot_with(base, step_key) if base else None
-        if base and done:
-            if mode == "replace":
-                point_ref(lake, table, branch, done.snapshot_id)
-            return Written(pin_of(base, table, done), written=False)
         began = time.monotonic()
-        rows = data() if callable(data) else data
+        rows = None if done and not again else data() if callable(data) else data
+        if base and done and (rows is None or _same(lake, table, base, done, rows)):
+            return _found(lake, table, base, done, branch if mode == "replace" else None)
         if rows is None:
             return Written(_head(lake, table, branch), written=False)
         _renew_keys(lake, table, base, began)
         point(f"commit.{table}.looked")
-        pin = _try(lake, table, base, rows, step_key, branch, mode, summary or {})
+        pin = _try(lake, table, base, rows, step_key, branch, mode, summary or {}, done)
         if pin is not None:
             return Written(pin, written=True)
     raise CommitConflict(
         f"{table} of customer {lake.customer}: other writers won {ATTEMPTS} times. "
         f"See what runs with `cradle status {lake.customer}`, then run the same command again."
     )
+
+
+def _found(lake: Lake, table: str, base: Table, done: Snapshot, branch: str | None) -> Written:
+    if branch is not None:
+        point_ref(lake, table, branch, done.snapshot_id)
+    return Written(pin_of(base, table, done), written=False)
+
+
+def _same(lake: Lake, table: str, base: Table, done: Snapshot, rows: pa.Table) -> bool:
+    """Tell whether these rows are what stands in a snapshot; what its summary says of them is not believed."""
+    if not _prepared(base, rows.schema):
+        return False
+    ours = arrow_digest(_aligned(rows, base).select(rows.column_names))
+    return arrow_digest(read(lake, pin_of(base, table, done))) == ours
 
 
 def _renew_keys(lake: Lake, table: str, base: Table | None, began: float) -> None:
@@ -113,10 +139,11 @@ def _try(
     branch: str,
     mode: Mode,
     summary: Mapping[str, str],
+    known: Snapshot | None,
 ) -> Pin | None:
     """Commit once on top of `base`; None when the table had to be prepared first, or after a lost race.
 
-    An unclear failure counts as done when the key is there.
+    An unclear failure counts as done when the key is there, on another snapshot than the known one.
     """
     try:
         if base is None or not _prepared(base, rows.schema):
@@ -127,7 +154,7 @@ def _try(
         return None
     except Exception:
         landed = find_pin(lake, table, step_key)
-        if landed is None:
+        if landed is None or (known and landed.snapshot_id == known.snapshot_id):
             raise
         return landed
     return find_pin(lake, table, step_key)

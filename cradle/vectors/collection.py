@@ -55,6 +55,8 @@ def committed(folder: Path) -> Collection | None:
 def build_collection(settings: Settings, customer: str, rows: pa.Table, model_key: str) -> tuple[Collection, bool]:
     """Build and verify the collection of these rows, unless it exists; return it, and whether it was built now.
 
+    With full refresh, one that exists is verified, and built again when it does not hold these rows.
+
     Args:
         rows: chunk_id, content_hash, text, embedding and the metadata of cradle.vectors.digest.
 
@@ -64,14 +66,13 @@ def build_collection(settings: Settings, customer: str, rows: pa.Table, model_ke
     digest = collection_digest(rows, model_key)
     target = folder_of(settings, customer, digest)
     known = committed(target)
-    if known:
+    if known and not (settings.full_refresh and _damaged(target, rows)):
         return known, False
     dimension = len(rows.column("embedding")[0]) if rows.num_rows else 0
     made = Collection(digest=digest, count=rows.num_rows, dimension=dimension, model_key=model_key)
     with _scratch(target.parent, "building") as (building, held):
         (building / "store").mkdir()
-        with pa.OSFile(str(building / "rows.arrow"), "wb") as sink, pa.ipc.new_file(sink, rows.schema) as writer:
-            writer.write_table(rows)
+        _write_rows(building, rows)
         _child("build", building, held)
         point("collection.built")
         with _scratch(target.parent, "reading") as (copy, held_copy):
@@ -79,10 +80,27 @@ def build_collection(settings: Settings, customer: str, rows: pa.Table, model_ke
             _child("check", copy, held_copy)
         point("collection.checked")
         (building / "rows.arrow").unlink()
-        return made, _commit(building, target, made)
+        return made, _commit(building, target, made, instead=known is not None)
 
 
-def _commit(building: Path, target: Path, made: Collection) -> bool:
+def _write_rows(folder: Path, rows: pa.Table) -> None:
+    with pa.OSFile(str(folder / "rows.arrow"), "wb") as sink, pa.ipc.new_file(sink, rows.schema) as writer:
+        writer.write_table(rows)
+
+
+def _damaged(folder: Path, rows: pa.Table) -> bool:
+    """Tell whether a committed collection no longer holds the rows that its digest is of."""
+    with _scratch(folder.parent, "reading") as (copy, held):
+        shutil.copytree(folder, copy, dirs_exist_ok=True)
+        _write_rows(copy, rows)
+        try:
+            _child("check", copy, held)
+        except VerifyFailed:
+            return True
+    return False
+
+
+def _commit(building: Path, target: Path, made: Collection, *, instead: bool) -> bool:
     """Make a verified folder durable and take it into use; False when another builder was faster."""
     _sync(building)
     with (building / COMMIT).open("w", encoding="utf-8") as stream:
@@ -90,7 +108,8 @@ def _commit(building: Path, target: Path, made: Collection) -> bool:
         stream.flush()
         os.fsync(stream.fileno())
     point("collection.before")
-    if target.exists() and committed(target) is None:  # not made by us: a folder gets its name when it is whole
+    # Not made by us (a folder gets its name when it is whole), or damaged.
+    if target.exists() and (instead or committed(target) is None):
         shutil.rmtree(target)
     try:
         building.rename(target)
