@@ -5,6 +5,7 @@ Every setting is a variable `CRADLE_<NAME>`; an unknown one is refused, so that 
 
 from __future__ import annotations
 
+import json
 import os
 from functools import lru_cache
 from pathlib import Path
@@ -132,6 +133,10 @@ class Settings(BaseSettings):
         """Causes that were told, and messages that wait."""
         return self.home / "alerts"
 
+    def docs(self, customer: str) -> Path:
+        """dbt's pages on one customer's models in this environment."""
+        return self.home / "docs" / customer / self.environment
+
     def work(self, customer: str) -> Path:
         """Scratch space; may be deleted between runs."""
         return self.home / "work" / customer / self.environment
@@ -231,6 +236,22 @@ def airflow_environment(settings: Settings) -> dict[str, str]:
         "CRADLE_HOME": str(settings.home),
         "CRADLE_CUSTOMERS": str(settings.customers),
         "CRADLE_ENVIRONMENT": settings.environment,
+    }
+
+
+def cosmos_environment(settings: Settings) -> dict[str, str]:
+    """Return Cosmos' variables for Airflow: docs in its menu, its cache below the home, no version without a change."""
+    projects = {
+        f"{page.parent.parent.name}_{page.parent.name}": {
+            "dir": str(page.parent),
+            "name": f"dbt docs: {page.parent.parent.name}, {page.parent.name}",
+        }
+        for page in sorted((settings.home / "docs").glob("*/*/index.html"))
+    }
+    return {
+        "AIRFLOW__COSMOS__DBT_DOCS_PROJECTS": json.dumps(projects),
+        "AIRFLOW__COSMOS__CACHE_DIR": str(settings.airflow() / "cosmos"),
+        "AIRFLOW__COSMOS__PROJECT_HASH_EXCLUDED_DIRS": "__pycache__",
     }
 
 

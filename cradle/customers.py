@@ -53,6 +53,13 @@ class Alerts(_Model):
         return value
 
 
+class Fresh(_Model):
+    """How old the newest delivery of a role may be."""
+
+    warn_days: int = Field(default=2, ge=1, description="Days after which `cradle freshness` warns.")
+    error_days: int = Field(default=7, ge=1, description="Days after which it calls the role overdue.")
+
+
 class Operation(_Model):
     """How the nights are run; changed at will, not hashed."""
 
@@ -75,6 +82,7 @@ class Operation(_Model):
     publish: bool = Field(default=False, description="Publish the verified image at the end of each night.")
     alerts: Alerts = Field(default=Alerts(), description="Who is told: email, webhook; a bare list is addresses.")
     services: tuple[str, ...] = Field(default=(), description="MCP services switched on.")
+    fresh: Fresh = Fresh()
     max_rejects: int | None = Field(default=None, ge=0, description="More rejects than this in a night: an alert.")
     image_by: time | None = Field(
         default=None, description="Local time by which the night's verified image must exist; none: no alarm."

@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from cradle.cli import alerts, backfill, customers, images, state, tables, verbs, watching
+from cradle.cli import alerts, backfill, customers, images, sources, state, tables, verbs, watching
 from cradle.cli.output import fail
 from cradle.config import quieten
 from cradle.errors import EXIT_CODES, CradleError, Unavailable, of_a_server
@@ -28,6 +28,7 @@ app = typer.Typer(
 verbs.register(app)
 state.register(app)
 tables.register(app)
+sources.register(app)
 images.register(app)
 watching.register(app)
 app.add_typer(customers.app, name="customers")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -22,7 +21,7 @@ from cradle.catalog.run import Run, open_run, run_lock
 from cradle.config import Settings
 from cradle.errors import Fenced, MissingStep
 from cradle.outcomes import outcome
-from dbt_project.plugins.invoke import run_dbt, work_folder
+from dbt_project.plugins.invoke import run_dbt
 from dbt_project.plugins.lake import Build
 
 BUILDABLE = ["--indirect-selection", "buildable"]  # no test of a layer that this call does not build
@@ -192,9 +191,8 @@ def selection(run: Run, layer: names.BuildLayer | None = None) -> list[str]:
     ]
 
 
-def docs(settings: Settings, customer: str, logical_date: date) -> Path:
-    """Generate dbt's docs (models, columns, tests, lineage) and return the folder with `index.html`."""
-    run = open_run(settings, customer, logical_date)
-    current = Build(run, as_of(run.lake, run.installation, logical_date))
-    run_dbt(["docs", "generate", "--select", *selection(run)], settings, current)
-    return work_folder(settings, run)
+def tables_of(run: Run) -> dict[str, str]:
+    """Return model → table of what dbt makes of the customer's roles."""
+    made = [names.table("staging", model) for role, model in names.STAGING_MODELS.items() if role in run.roles]
+    made += [table for table in names.release_tables(run.roles) if not table.endswith("_chunks")]
+    return {table.split(".")[1]: table for table in made}

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 FOLDER = PROJECT / "dbt_project"
 RESULTS = "run_results.json"
+SOURCES = "sources.json"
 FAILING_ROWS = 3  # shown of a failed test
 _ONE_AT_A_TIME = threading.Lock()  # dbt keeps its connection in a class attribute
 
@@ -32,19 +33,25 @@ def run_dbt(arguments: list[str], settings: Settings, current: Build) -> list[Ra
         Unavailable: a server was lost.
         BuildFailed: dbt could not run, or a model or test failed.
     """
-    from dbt.cli.main import dbtRunner
-
-    folder = work_folder(settings, current.run)
-    options = ["--project-dir", str(FOLDER), "--profiles-dir", str(FOLDER), "--target-path", str(folder)]
-    options += ["--log-path", str(folder), "--vars", json.dumps(variables(current.run)), "--no-use-colors", "--quiet"]
-    (folder / RESULTS).unlink(missing_ok=True)
-    with _ONE_AT_A_TIME, showing(current):
-        result = dbtRunner().invoke([*arguments, *options])
+    result, folder = invoke(arguments, settings, current)
     ran = results(folder)
     refuse(ran, settings, current, folder)
     if not result.success:
         raise could_not_run(current.run, str(result.exception)) from result.exception
     return ran
+
+
+def invoke(arguments: list[str], settings: Settings, current: Build) -> tuple[Any, Path]:
+    """Run one dbt command; return its result and the folder that it wrote to."""
+    from dbt.cli.main import dbtRunner
+
+    folder = work_folder(settings, current.run)
+    options = ["--project-dir", str(FOLDER), "--profiles-dir", str(FOLDER), "--target-path", str(folder)]
+    options += ["--log-path", str(folder), "--vars", json.dumps(variables(current.run)), "--no-use-colors", "--quiet"]
+    for name in (RESULTS, SOURCES):
+        (folder / name).unlink(missing_ok=True)
+    with _ONE_AT_A_TIME, showing(current):
+        return dbtRunner().invoke([*arguments, *options]), folder
 
 
 @contextlib.contextmanager
@@ -78,7 +85,7 @@ def variables(run: Run) -> dict[str, Any]:
             "sources": [{"name": one.name, "dialect": one.dialect.model_dump(mode="json")} for one in sources],
             "key": list(keys[0]) if keys else [],
         }
-    return {"roles": roles}
+    return {"roles": roles, **run.customer.operation.fresh.model_dump()}
 
 
 def work_folder(settings: Settings, run: Run) -> Path:

@@ -13,14 +13,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from cradle import names, outcomes, releases
+from cradle import outcomes, releases
 from cradle.catalog import Pin, publish, resolve
 from cradle.catalog.deliveries import as_of
 from cradle.catalog.run import Run, open_run, run_lock
 from cradle.config import Settings
 from cradle.errors import MissingStep
 from cradle.outcomes import Outcome, outcome
-from dbt_project.plugins.build import BuildResult, BuiltTable, delivered, same_attempt, staged
+from dbt_project.plugins.build import BuildResult, BuiltTable, delivered, same_attempt, staged, tables_of
 from dbt_project.plugins.invoke import could_not_run, refuse, results, showing, variables, work_folder
 from dbt_project.plugins.lake import Build
 
@@ -134,9 +134,8 @@ def publish_build(settings: Settings, begun: Begun | dict[str, Any]) -> BuildRes
     with outcome(settings, customer, "build", logical_date) as noted, run_lock(settings, customer):
         run = open_run(settings, customer, logical_date)
         noted.inputs = {"attempt": same_attempt(run, attempt)}
-        pins = {pin.table: pin for pin in staged(run, delivered(run)).values()}
-        marts = [table for table in names.release_tables(run.roles) if not table.endswith("_chunks")]
-        pins |= {table: need(run, table) for table in marts}
+        staged(run, delivered(run))
+        pins = {table: need(run, table) for table in tables_of(run).values()}
         for table, pin in pins.items():
             releases.refuse_stale(run, table, pin, pins)
         newest = releases.may_publish(run.lake, logical_date)
@@ -161,10 +160,8 @@ def publish_build(settings: Settings, begun: Begun | dict[str, Any]) -> BuildRes
 
 def _standing(run: Run, nodes: list[str]) -> list[Pin]:
     """Return the pins of models, of which the dbt manifest's ids are known; those of rejects stand in one table."""
-    models = {table.split(".")[1]: table for table in names.release_tables(run.roles)}
-    models |= {model: names.table("staging", model) for model in names.STAGING_MODELS.values()}
-    wanted = [one.split(".")[2] for one in nodes if one.startswith("model.")]
-    return [need(run, models[one]) for one in wanted if one in models]
+    wanted = {one.split(".")[2] for one in nodes if one.startswith("model.")}
+    return [need(run, table) for model, table in tables_of(run).items() if model in wanted]
 
 
 def need(run: Run, table: str) -> Pin:

@@ -18,7 +18,7 @@ from cradle.catalog import open_lake, read, resolve
 from cradle.catalog.ops import rows as ops_rows
 from cradle.config import Settings
 from cradle.errors import BuildFailed, MissingStep
-from dbt_project.plugins.build import build, docs
+from dbt_project.plugins.build import build
 from dlt_pipelines.ingest import ingest
 from dlt_pipelines.reading.look import look, to_yaml
 from tests.nights import DAY, night
@@ -203,12 +203,6 @@ def test_a_customer_without_models_ends_in_a_verified_image_all_the_same(
     pin = resolve(lake, "raw.cars")
     assert pin is not None
     assert [row["_unmapped"] for row in read(lake, pin).to_pylist()] == ['{"price":"100"}']
-
-
-def test_docs_describe_every_model(demo: Settings) -> None:
-    folder = docs(demo, "demo", DAY)
-    assert (folder / "index.html").stat().st_size > 100_000
-    assert "Revenue per day, region and product" in (folder / "manifest.json").read_text()
 
 
 def test_a_real_sales_file_gives_its_revenue_to_the_cent_and_to_the_row(settings: Settings, corpus: Path) -> None:
