@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from datetime import time
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
 from cradle.config import PROJECT, Settings, load_settings
-from cradle.customers import load_customer, parse_customer
+from cradle.customers import Operation, load_customer, parse_customer
 from cradle.errors import ConfigError, UnknownCustomer
 from cradle.installation import changed_fields, installation_hash
+from cradle.reconcile.findings import Kind
 
 EXAMPLES = sorted(path.stem for path in (PROJECT / "data" / "customers").glob("*.yaml"))
 
@@ -95,3 +99,41 @@ def test_a_wrong_setting_is_named_with_its_value(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("CRADLE_THREADS", "none")
     with pytest.raises(ConfigError, match="CRADLE_THREADS='none'"):
         load_settings()
+
+
+def test_the_examples_of_alerts_in_the_docs_are_valid() -> None:
+    page = (PROJECT / "docs" / "alerts.md").read_text(encoding="utf-8")
+    snippets = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    found = [parse_customer(demo() | yaml.safe_load(one), "alerts.md").operation for one in snippets]
+    assert [one.alerts.email[0] for one in found] == ["nights@example.com"] * 2
+    assert [one.alerts.webhook for one in found] == [True, False]
+    assert [one.image_by for one in found] == [time(6), None]
+
+
+def test_the_page_on_customers_names_every_field_of_the_block_operation() -> None:
+    page = (PROJECT / "docs" / "customers.md").read_text(encoding="utf-8")
+    assert not [name for name in Operation.model_fields if f"`{name}`" not in page]
+
+
+def test_the_runbook_names_every_finding() -> None:
+    page = (PROJECT / "docs" / "alerts.md").read_text(encoding="utf-8")
+    assert not [kind for kind in get_args(Kind) if f"\n| {kind} |" not in page]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"alerts": ["nobody"]}, "'nobody' is not an e-mail address"),
+        ({"alerts": {"email": ["a@b.c\nBcc: d@e.f"]}}, "is not an e-mail address"),
+        ({"alerts": {"webhook": "https://hooks.example.com/T0/B0/x"}}, "is not the name of a webhook"),
+        ({"alerts": {"mail": ["a@b.c"]}}, "operation.alerts.mail"),
+        ({"image_by": "25:00"}, "'25:00' is not a time of day"),
+        ({"image_by": 960}, "960 is not a time of day; write it in quotes"),
+        ({"image_by": 21600}, "write it in quotes"),
+    ],
+)
+def test_wrong_alerts_are_refused_with_what_is_allowed(given: dict[str, object], said: str) -> None:
+    content = demo()
+    content["operation"] = given
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        parse_customer(content, "demo.yaml")
