@@ -11,13 +11,14 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from cradle import __version__
 from cradle.config import Settings, airflow_run
 from cradle.errors import Unavailable, of_a_server
 from cradle.log import get
+from cradle.names import NIGHT
 
 UNDATED = "undated"  # folder of what belongs to no date
 log = get("outcomes")
@@ -113,7 +114,7 @@ def attempts(settings: Settings, customer: str, logical_date: date | None) -> li
 
 
 def failures(settings: Settings, customer: str, logical_date: date, run_id: str | None = None) -> list[dict[str, Any]]:
-    """Return the attempts that failed and that no later attempt of the same step made good, oldest first.
+    """Return the attempts that failed and that nothing made good.
 
     Args:
         run_id: only what this run of Airflow did, or, when it left nothing, what no run did; None: whoever did it.
@@ -122,15 +123,37 @@ def failures(settings: Settings, customer: str, logical_date: date, run_id: str 
     if run_id is not None:
         by_run = {wanted: [one for one in found if _run(one).get("run_id") == wanted] for wanted in (run_id, None)}
         found = by_run[run_id] or by_run[None]
-    newest: dict[tuple[str, ...], dict[str, Any]] = {}
-    for one in found:
-        task = _run(one).get("task_id", "") if run_id is not None else ""
-        newest[(one["verb"], task, *map(str, one["inputs"].get("sources", ())))] = one
-    return [one for one in newest.values() if not one["ok"]]
+    return unrepaired(found)
+
+
+def unrepaired(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the newest failure of each step after which neither this step nor a later one of the night ended well."""
+    good = [one for one in found if one["ok"]]
+    left = [one for one in found if not one["ok"] and not any(_repairs(other, one) for other in good)]
+    return list({(one["verb"], _run(one).get("task_id"), *_sources(one)): one for one in left}.values())
+
+
+def ended_at(attempt: dict[str, Any]) -> datetime:
+    """Return when an attempt ended."""
+    return datetime.fromisoformat(attempt["started_at"]) + timedelta(seconds=attempt["seconds"])
+
+
+def _repairs(good: dict[str, Any], bad: dict[str, Any]) -> bool:
+    if ended_at(good) <= ended_at(bad):
+        return False
+    if good["verb"] == bad["verb"]:
+        tasks = {_run(one).get("task_id") for one in (good, bad)}
+        return set(_sources(bad)) <= set(_sources(good)) and (len(tasks) == 1 or None in tasks)
+    order = {verb: at for at, verb in enumerate(NIGHT)}
+    return bad["verb"] in order and order.get(good["verb"], -1) > order[bad["verb"]]
 
 
 def _run(attempt: dict[str, Any]) -> dict[str, str]:
     return attempt.get("run") or {}
+
+
+def _sources(attempt: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(attempt["inputs"].get("sources", ()))
 
 
 def recent(settings: Settings, customer: str, dates: int = 30) -> list[dict[str, Any]]:

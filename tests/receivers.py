@@ -153,7 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
             return
         if answer == "redirect":
-            self.send_response(307)
+            self.send_response(302)  # which many clients follow, with a GET
             self.send_header("Location", f"/elsewhere{self.path}")
             self.send_header("Content-Length", "0")
             self.end_headers()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any
 
 from cradle import outcomes
@@ -50,7 +50,7 @@ class Evidence:
 
     def last_sign(self, day: date) -> datetime | None:
         """Return when a date last gave a sign of life."""
-        seen = [ended_at(one) for one in self.of(day)] + self.claims.get(day, [])
+        seen = [outcomes.ended_at(one) for one in self.of(day)] + self.claims.get(day, [])
         return max(seen, default=None)
 
     def image(self, day: date) -> tuple[str | None, bool]:
@@ -59,11 +59,6 @@ class Evidence:
         events = self.images.get(release.release_id, {}) if release else {}
         baked = events.get("baked", [])
         return (baked[-1], baked[-1] in events.get("verified", [])) if baked else (None, False)
-
-
-def ended_at(attempt: dict[str, Any]) -> datetime:
-    """Return when an attempt ended, to the second that its record tells."""
-    return datetime.fromisoformat(attempt["started_at"]) + timedelta(seconds=attempt["seconds"])
 
 
 def gather(settings: Settings, customer: str, days: list[date], wanted: Callable[[date], bool]) -> Evidence:

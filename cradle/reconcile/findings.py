@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from cradle.names import NIGHT
-from cradle.reconcile.evidence import Attempts, Evidence, ended_at
+from cradle.outcomes import unrepaired
+from cradle.reconcile.evidence import Evidence
 from cradle.schedule import Night
 
 SILENT = timedelta(hours=6)  # after which a night that has not ended is taken for dead
@@ -101,23 +101,6 @@ def _failed(customer: str, day: date, known: Evidence, due: bool) -> Seen:
         said = " ".join(f"{one['error']['type']}: {one['error']['message']}".split())[:400]
         again = f"night {customer} --date {day}"
         yield "failed", f"{one['verb']} of {day} failed and was not repaired: {said}", again
-
-
-def unrepaired(attempts: Attempts) -> list[dict[str, Any]]:
-    """Return the newest failure of each verb after which neither this verb nor a later one of the night ended well."""
-    failed = [one for one in attempts if not one["ok"]]
-    left = [one for one in failed if not any(_repairs(other, one) for other in attempts if other["ok"])]
-    return list({one["verb"]: one for one in left}.values())
-
-
-def _repairs(good: dict[str, Any], bad: dict[str, Any]) -> bool:
-    if ended_at(good) <= ended_at(bad):
-        return False
-    if good["verb"] == bad["verb"]:
-        sources = set(bad["inputs"].get("sources", ()))
-        return sources <= set(good["inputs"].get("sources", ()))
-    order = {verb: at for at, verb in enumerate(NIGHT)}
-    return bad["verb"] in order and order.get(good["verb"], -1) > order[bad["verb"]]
 
 
 def _outcomes(customer: str, day: date, known: Evidence, due: bool) -> Seen:

@@ -106,6 +106,14 @@ def test_one_source_does_not_repair_another() -> None:
         assert [one.kind for one in findings("demo", [Night(DAY, began(DAY))], known, NOW)] == [kind]
 
 
+def test_one_model_does_not_repair_another_and_a_build_by_hand_repairs_both() -> None:
+    bad, good = ({"run_id": "r", "task_id": f"build.{name}"} for name in ("orders", "products"))
+    failed = attempt(DAY, "build", 0, ok=False, run=bad)
+    for run, kind in ((good, "failed"), (bad, "not ended"), (None, "not ended")):
+        known = Evidence({DAY: [failed, attempt(DAY, "build", 5, run=run)]})
+        assert [one.kind for one in findings("demo", [Night(DAY, began(DAY))], known, NOW)] == [kind]
+
+
 def test_going_back_to_what_was_before_is_no_doubled_release() -> None:
     rows = [release_of("demo", DAY, at, content) for at, content in enumerate(("a", "b", "a"), 1)]
     known = Evidence(
