@@ -120,7 +120,7 @@ def assert_happens(settings: Settings, told: Preview) -> None:
 
 def happened(settings: Settings, day: date) -> dict[str, Any]:
     """Run a date as the tasks of a night do, and tell what it did."""
-    rows, steps = state(settings, day), written(settings)
+    rows, steps, kept, mains = state(settings, day), written(settings), released(settings), heads(settings)
     told: dict[str, Any] = {"fails": None, "loaded": 0, "rejected": 0, "texts": 0, "image": "none"}
     try:
         failed: CradleError | None = None
@@ -141,10 +141,36 @@ def happened(settings: Settings, day: date) -> dict[str, Any]:
     except CradleError as error:
         told["fails"] = type(error).__name__
     after, now = state(settings, day), written(settings)
+    assert released(settings)[: len(kept)] == kept  # a backfill never changes a release that exists
+    if kept and day < max(one.logical_date for one, _ in kept):
+        assert heads(settings) == mains  # only a run dated on or after the current release moves `main`
     told["tables"] = {
         table: (rows.get(table), count, now[table] - steps.get(table, 0)) for table, count in after.items()
     }
     return told
+
+
+def released(settings: Settings) -> list[tuple[releases.Release, dict[str, str]]]:
+    """Return every release in the order in which it was made, and the digests that its snapshots have now."""
+    lake = open_lake(settings, "shop")
+    made = sorted(releases.releases(lake), key=lambda one: one.sequence)
+    digests = {
+        (table, pin.snapshot_id): pin.content_digest
+        for table in sorted({table for one in made for table in one.pins})
+        for pin, _ in history_of(lake, table)
+    }
+    return [(one, {table: digests[table, pin.snapshot_id] for table, pin in one.pins.items()}) for one in made]
+
+
+def heads(settings: Settings) -> dict[str, int]:
+    """Return table → snapshot that `main` stands for, of all that is built."""
+    lake, found = open_lake(settings, "shop"), {}
+    for layer in ("staging", "marts"):
+        for table in tables(lake, layer):
+            pin = resolve(lake, table)
+            if pin is not None:
+                found[table] = pin.snapshot_id
+    return found
 
 
 def image(settings: Settings, day: date) -> str:
@@ -191,7 +217,8 @@ def assert_day(told: DayPreview, real: dict[str, Any]) -> None:
         real["tables"]["vectors.embeddings"] = (0, *ledger[1:])
     assert predicted == real["tables"]
     if not real["fails"]:
-        assert (told.chunks_after, told.texts_to_embed) == (real["chunks"], real["texts"])
+        before = real["tables"].get("marts.general_chunks", (None,))[0]
+        assert (told.chunks_before, told.chunks_after, told.texts_to_embed) == (before, real["chunks"], real["texts"])
         assert told.image == real["image"]
 
 

@@ -43,16 +43,23 @@ class Known:
     images: set[str] = field(default_factory=set)
 
 
-def preview_day(scratch: Scratch, day: date, known: Known, *, rebuild: bool = False) -> DayPreview:
-    """Run a date in the scratch lake and tell what it did there; the next date sees it."""
+def preview_day(
+    scratch: Scratch, day: date, known: Known, chosen: list[str] | None = None, *, rebuild: bool = False
+) -> DayPreview:
+    """Run a date in the scratch lake and tell what it did there; the next date sees it.
+
+    Args:
+        chosen: sources to take; None: all.
+    """
     scratch.refresh()
     lake, found = scratch.lake, DayPreview(logical_date=day, rebuild=rebuild)
     rows, steps = _rows(lake, day), _steps(lake)
+    missing = before = 0
     try:
         run = open_run(scratch.settings, scratch.customer, day)
         found = found.model_copy(update={"epoch": run.epoch})
         bring_originals(scratch, run)
-        sources, failed = _ingest(scratch, run)
+        sources, failed = _ingest(scratch, run, chosen)
         found = found.model_copy(update={"sources": sources})
         if failed is not None:
             raise failed
@@ -63,8 +70,7 @@ def preview_day(scratch: Scratch, day: date, known: Known, *, rebuild: bool = Fa
     except Unavailable:
         raise
     except CradleError as error:
-        missing, before = 0, 0
-        made = {"fails": f"{type(error).__name__}: {scratch.told(str(error))}"}
+        made = {"texts_to_embed": missing, "fails": f"{type(error).__name__}: {scratch.told(str(error))}"}
     told = [*_changes(lake, day, rows, steps), *_ledger(missing, before)]
     cut = [rows[name] for name, _, _ in CORPORA.values() if name in rows]
     return found.model_copy(
@@ -72,10 +78,14 @@ def preview_day(scratch: Scratch, day: date, known: Known, *, rebuild: bool = Fa
     )
 
 
-def _ingest(scratch: Scratch, run: Run) -> tuple[tuple[SourcePreview, ...], CradleError | None]:
+def _ingest(
+    scratch: Scratch, run: Run, chosen: list[str] | None
+) -> tuple[tuple[SourcePreview, ...], CradleError | None]:
     """Take the sources one by one, as the tasks of a night do; one that fails does not keep the others."""
     told, failed = [], list[CradleError]()
     for source in run.installation.sources:
+        if chosen is not None and source.name not in chosen:
+            continue
         before = recorded(run.lake)
         try:
             result = ingest(scratch.settings, scratch.customer, run.logical_date, [source.name]).sources[0]

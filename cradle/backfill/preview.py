@@ -27,11 +27,13 @@ def preview(
     customer: str,
     first: date,
     last: date,
+    sources: list[str] | None = None,
     tell: Callable[[DayPreview], None] | None = None,
 ) -> Preview:
     """Compute what a backfill of these dates would change; nothing is written but to a temporary folder.
 
     Args:
+        sources: names of the sources that the runs take; None: all. The rebuild at the end takes all.
         tell: called with each day when it is known.
 
     Raises:
@@ -41,7 +43,7 @@ def preview(
     load_customer(settings.customers, customer)
     wanted = _dates(first, last)
     with muted(), scratch_of(settings, customer) as scratch:
-        days, makes, after = _run(scratch, wanted, tell or (lambda _: None))
+        days, makes, after = _run(scratch, wanted, sources, tell or (lambda _: None))
     return Preview(
         customer=customer,
         environment=settings.environment,
@@ -55,19 +57,19 @@ def preview(
     )
 
 
-def preview_of_run(settings: Settings, customer: str, day: date) -> Preview:
+def preview_of_run(settings: Settings, customer: str, day: date, sources: list[str] | None = None) -> Preview:
     """Compute what the run of one date would change."""
-    return preview(settings, customer, day, day)
+    return preview(settings, customer, day, day, sources)
 
 
 def _run(
-    scratch: Scratch, wanted: list[date], tell: Callable[[DayPreview], None]
+    scratch: Scratch, wanted: list[date], sources: list[str] | None, tell: Callable[[DayPreview], None]
 ) -> tuple[list[DayPreview], set[date], set[date]]:
     """Return the days, the dates that they make stale, and those that are stale when the newest one is rebuilt."""
     known, days = Known(), list[DayPreview]()
     before = {one.logical_date for one in stale_of(scratch.lake)}
     for day in wanted:
-        days.append(preview_day(scratch, day, known))
+        days.append(preview_day(scratch, day, known, sources))
         tell(days[-1])
     after = stale_of(scratch.lake)
     makes = {one.logical_date for one in after} - before

@@ -21,6 +21,7 @@ from cradle.catalog.borrowed import borrow_tables, lake_to_look, renew_keys
 from cradle.catalog.deliveries import as_of
 from cradle.catalog.run import Run
 from cradle.config import Settings
+from cradle.errors import Unavailable, of_a_server
 from cradle.store import fetch_inbox, fetch_original
 from dlt_pipelines.inbox import original_path
 from dlt_pipelines.sink import loaded_keys
@@ -58,17 +59,30 @@ class Scratch:
 
 @contextlib.contextmanager
 def scratch_of(settings: Settings, customer: str) -> Iterator[Scratch]:
-    """Make a scratch lake that begins as the customer's lake is now."""
+    """Make a scratch lake that begins as the customer's lake is now.
+
+    Raises:
+        Unavailable: a server can't be reached, now or while the scratch lake is used.
+    """
     with tempfile.TemporaryDirectory(prefix="cradle-preview-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         local = {"home": home, "secrets": home / "secrets", "catalog": "embedded", "database": None}
         made = Scratch(settings.model_copy(update=local), settings, customer, None, [], time.monotonic())
-        _link_extensions(made)
-        made.looked_at = lake_to_look(settings, customer)
-        if made.looked_at is not None:
-            made.borrowed = borrow_tables(made.looked_at, made.lake)
-        _link_inbox(made)
-        yield made
+        try:
+            _link_extensions(made)
+            made.looked_at = lake_to_look(settings, customer)
+            if made.looked_at is not None:
+                made.borrowed = borrow_tables(made.looked_at, made.lake)
+            _link_inbox(made)
+            yield made
+        except Exception as error:
+            if not of_a_server(error):
+                raise
+            told = f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
+            raise Unavailable(
+                f"the preview of {customer}: {told}. Nothing was changed. Run `cradle doctor {customer}`, then the "
+                f"same command again."
+            ) from error
 
 
 def _link_extensions(made: Scratch) -> None:

@@ -24,6 +24,7 @@ def preview(
     customer: CustomerName,
     first: Annotated[str, typer.Option("--from", help="First logical date, YYYY-MM-DD.", metavar="DATE")],
     last: Annotated[str, typer.Option("--to", help="Last logical date, YYYY-MM-DD.", metavar="DATE")],
+    source: Annotated[list[str] | None, typer.Option(help="Only this source; may be given again.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compute what a backfill would change, and change nothing.
@@ -35,7 +36,13 @@ def preview(
     from cradle.backfill.text import day_line
 
     found, days = ready(), (_day("--from", first), _day("--to", last))
-    told = compute(found, customer, *days, None if as_json else lambda day: stderr.print(day_line(day), markup=False))
+    told = compute(
+        found,
+        customer,
+        *days,
+        source or None,
+        None if as_json else lambda day: stderr.print(day_line(day), markup=False),
+    )
     if as_json:
         emit(told.model_dump(mode="json"), True, "", [])
     else:
