@@ -5,7 +5,6 @@ Every setting is a variable `CRADLE_<NAME>`; an unknown one is refused, so that 
 
 from __future__ import annotations
 
-import json
 import os
 from functools import lru_cache
 from pathlib import Path
@@ -64,6 +63,9 @@ class Settings(BaseSettings):
     alert_email: str | None = Field(
         default=None, description="Whom to tell where a customer's file names nobody or is broken; several: a, b."
     )
+    lineage: str = Field(
+        default="file", description="Where OpenLineage events go: file (lineage.jsonl of Airflow), an address, or off."
+    )
     registry: str | None = Field(default=None, description="Registry to push to: host[:port][/prefix]; none: none.")
     base_layout: Path | None = Field(default=None, description="OCI layout of the base image; none: data layers only.")
     model_folder: Path | None = Field(default=None, description="Folder with embedding models, one per sub-folder.")
@@ -99,6 +101,13 @@ class Settings(BaseSettings):
             if value is not None and not value.is_absolute():
                 object.__setattr__(self, name, Path.cwd() / value)
         return self
+
+    @field_validator("lineage")
+    @classmethod
+    def _somewhere(cls, value: str) -> str:
+        if value not in ("file", "off") and not value.startswith(("http://", "https://")):
+            raise ValueError("is neither file, nor off, nor an http address")
+        return value
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -216,48 +225,9 @@ def quieten() -> None:
         os.environ.setdefault(name, value)
 
 
-def airflow_environment(settings: Settings) -> dict[str, str]:
-    """Return the variables under which the embedded Airflow runs (SQLite, LocalExecutor, our DAGs only).
-
-    An Airflow with a home of its own is set up by whoever runs it: nothing of it is changed here.
-    """
-    home = settings.airflow()
-    if settings.airflow_home is not None:
-        return {**QUIET, "AIRFLOW_HOME": str(home)}
-    return {
-        **QUIET,
-        "AIRFLOW_HOME": str(home),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-        "AIRFLOW__CORE__PARALLELISM": str(max(settings.threads, 2)),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
-        "CRADLE_HOME": str(settings.home),
-        "CRADLE_CUSTOMERS": str(settings.customers),
-        "CRADLE_ENVIRONMENT": settings.environment,
-    }
-
-
-def cosmos_environment(settings: Settings) -> dict[str, str]:
-    """Return Cosmos' variables for Airflow: docs in its menu, its cache below the home, no version without a change."""
-    projects = {
-        f"{page.parent.parent.name}_{page.parent.name}": {
-            "dir": str(page.parent),
-            "name": f"dbt docs: {page.parent.parent.name}, {page.parent.name}",
-        }
-        for page in sorted((settings.home / "docs").glob("*/*/index.html"))
-    }
-    return {
-        "AIRFLOW__COSMOS__DBT_DOCS_PROJECTS": json.dumps(projects),
-        "AIRFLOW__COSMOS__CACHE_DIR": str(settings.airflow() / "cosmos"),
-        "AIRFLOW__COSMOS__PROJECT_HASH_EXCLUDED_DIRS": "__pycache__",
-    }
-
-
-def set_airflow_environment(settings: Settings) -> None:
-    """Apply `airflow_environment` to this process; must come before the first import of Airflow."""
-    os.environ.update(airflow_environment(settings))
+def set_environment(values: dict[str, str]) -> None:
+    """Give this process and its children variables; for those of Airflow before its first import."""
+    os.environ.update(values)
 
 
 def airflow_run() -> dict[str, str] | None:

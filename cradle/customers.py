@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
-from typing import Any, Literal
-from zoneinfo import ZoneInfo, available_timezones
+from typing import Any, Final, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -17,6 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from cradle import names
 from cradle.errors import ConfigError, UnknownCustomer
 from cradle.installation import Installation, installation_hash, short
+
+# libyaml's loader is eight times as fast, which counts where Airflow parses two hundred files.
+Loader: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Model(BaseModel):
@@ -105,9 +108,10 @@ class Operation(_Model):
     @field_validator("timezone")
     @classmethod
     def _known(cls, value: str) -> str:
-        if value not in available_timezones():
-            raise ValueError(f"{value!r} is not a time zone; use a name such as Europe/Berlin or UTC")
-        return value
+        try:
+            return ZoneInfo(value).key
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(f"{value!r} is not a time zone; use a name such as Europe/Berlin or UTC") from error
 
     @property
     def zone(self) -> ZoneInfo:
@@ -155,7 +159,7 @@ def load_customer(folder: Path, customer: str) -> Customer:
             f"`cradle customers add <name> --from <folder>`."
         )
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"{path.name} is not valid YAML: {error}. Correct it and run `cradle doctor {customer}`."
@@ -199,3 +203,14 @@ def night_date(customer: Customer, wanted: datetime | None, now: datetime) -> da
     after = now.astimezone(customer.operation.zone) + timedelta(seconds=1)  # an interval holds its own first moment
     start: datetime = croniter(customer.operation.schedule, after).get_prev(datetime)
     return start.date()
+
+
+def interval_of(customer: Customer, day: date) -> tuple[datetime, datetime]:
+    """Return the first data interval that begins on a local day; without one, the day itself."""
+    from croniter import croniter
+
+    zone = customer.operation.zone
+    midnight = datetime.combine(day, datetime.min.time(), zone)
+    fires = croniter(customer.operation.schedule, midnight - timedelta(seconds=1))
+    start, end = fires.get_next(datetime), fires.get_next(datetime)
+    return (start, end) if start.date() == day else (midnight, midnight + timedelta(days=1))

@@ -87,6 +87,10 @@ class PromotionDiffers(CradleError):
     exit_code = 8
 
 
+class NightsFailed(CradleError):
+    """Some nights of a fleet did not end well."""
+
+
 SERVERS: Final = ("apache_polaris", "botocore", "psycopg", "pyiceberg", "requests", "sqlalchemy", "urllib3")
 
 

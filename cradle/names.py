@@ -57,6 +57,9 @@ RELEASE_TABLES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
 LEDGER: Final = "vectors.embeddings"
 COLLECTIONS: Final = "vectors.collections"
 
+# Airflow pools and their slots: what only one task at a time may use, and what servers can bear.
+POOLS: Final = {"gpu": 1, "bake": 1, "services": 8}
+
 # A customer's container: ports above its base, and the user of every process in it.
 API: Final = 2
 DASHBOARDS: Final = 3

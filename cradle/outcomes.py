@@ -148,6 +148,11 @@ def _repairs(good: dict[str, Any], bad: dict[str, Any]) -> bool:
     return bad["verb"] in order and order.get(good["verb"], -1) > order[bad["verb"]]
 
 
+def of_run(settings: Settings, customer: str, logical_date: date, run_id: str) -> list[dict[str, Any]]:
+    """Return what a run of Airflow did, oldest first."""
+    return [one for one in attempts(settings, customer, logical_date) if _run(one).get("run_id") == run_id]
+
+
 def _run(attempt: dict[str, Any]) -> dict[str, str]:
     return attempt.get("run") or {}
 

@@ -9,35 +9,36 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from airflow.sdk import TaskGroup, get_current_context, task
+from airflow.sdk import TaskGroup, task
 from airflow.sdk.exceptions import AirflowSkipException
+from night_form import TASK
+from night_run import call, run_settings, wait_for_turn
 
 from cradle import names
-from cradle.config import PROJECT, settings
-from cradle.customers import Customer, load_customer, night_date
+from cradle.config import PROJECT
+from cradle.customers import Customer
 
 FOLDER = PROJECT / "dbt_project"
 MODELS = "dbt_project.plugins.models"  # imported inside the tasks only
 
 
-@task(doc_md="Begin an attempt at this date; a task of an older attempt stops.")
+@task(**TASK, pool="services", doc_md="Begin an attempt at this date; a task of an older attempt stops.")
 def begin(name: str) -> dict[str, Any]:
     """Begin an attempt."""
-    run = get_current_context()["dag_run"]
-    day = night_date(load_customer(settings().customers, name), run.logical_date, run.run_after)
-    return import_module(MODELS).begin_build(settings(), name, day).model_dump(mode="json")
+    wait_for_turn(name)
+    return call(name, f"{MODELS}:begin_build")
 
 
-@task(doc_md="Show readers what was built and tested, all tables at once.")
+@task(**TASK, pool="services", doc_md="Show readers what was built and tested, all tables at once.")
 def publish(begun: dict[str, Any]) -> dict[str, Any]:
     """Move `main` to what the tasks before have built and tested."""
-    return import_module(MODELS).publish_build(settings(), begun).model_dump(mode="json")
+    return import_module(MODELS).publish_build(run_settings(), begun).model_dump(mode="json")
 
 
 def before(context: Any, operator: Any) -> None:
     """Tell Cosmos' operator the parameters of this date, and our plugin what it is to show."""
     begun = context["ti"].xcom_pull(task_ids="build.begin")
-    if not import_module(MODELS).before(settings(), operator, operator.extra_context["dbt_node_config"], begun):
+    if not import_module(MODELS).before(run_settings(), operator, operator.extra_context["dbt_node_config"], begun):
         raise AirflowSkipException("the parameters of this date know no such role")
 
 
@@ -57,7 +58,7 @@ def cosmos() -> dict[str, Any]:
         "project_config": ProjectConfig(FOLDER, manifest_path=manifest, install_dbt_deps=False),
         "profile_config": ProfileConfig("cradle", "lake", profiles_yml_filepath=profiles),
         "execution_config": ExecutionConfig(ExecutionMode.LOCAL, InvocationMode.DBT_RUNNER),
-        "operator_args": {"install_deps": False, "doc_md": "Run dbt for one model, or for its tests.", **hooks},
+        "operator_args": {"install_deps": False, "doc_md": "Run dbt for one model, or for its tests.", **TASK, **hooks},
     }
 
 

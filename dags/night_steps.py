@@ -2,52 +2,68 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+import logging
 from typing import Any
 
 from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
+from night_assets import tell
+from night_form import TASK
+from night_run import call, day_of, give_turn_back, in_terminal, run_settings, wait_for_turn
 
-from cradle.config import settings
-from cradle.customers import load_customer, night_date
-
-# verb → function, imported inside the task only, and what a person reads in the graph
+log = logging.getLogger(__name__)
+# task → (function, pool, what a person reads in the graph); a function is imported inside its task only
 STEPS = {
-    "build": ("dbt_project.plugins.build:build", "Compute and test staging and marts, then publish them."),
-    "chunk": ("cradle.indexing:chunk_documents", "Cut the documents into chunks."),
-    "embed": ("cradle.indexing:embed_chunks", "Embed the texts that have no vector yet."),
-    "index": ("cradle.indexing:index_chunks", "Build the collection; a fresh process verifies it."),
-    "release": ("cradle.releases:release", "Pin all tables and vectors as one row."),
-    "bake": ("cradle.bake:bake", "Make the image of the release."),
-    "verify": ("cradle.bake:verify", "Hash and count everything again, serve it, ask it golden questions."),
+    "staging": ("dbt_project.plugins.build:build", "services", "Cast and judge what was delivered; test it."),
+    "marts": ("dbt_project.plugins.build:build", "services", "Build and test the marts, then publish them."),
+    "chunk": ("cradle.indexing:chunk_documents", "services", "Cut the documents into chunks."),
+    "embed": ("cradle.indexing:embed_chunks", "gpu", "Embed the texts that have no vector yet."),
+    "index": ("cradle.indexing:index_chunks", "services", "Build the collection; a fresh process verifies it."),
+    "release": ("cradle.releases:release", "services", "Pin all tables and vectors as one row; end the run's turn."),
+    "bake": ("cradle.bake:bake", "bake", "Make the image of the release."),
+    "verify": ("cradle.bake:verify", "bake", "Hash and count everything again, start it, ask it golden questions."),
+    "publish": ("cradle.delivery.publish:publish", "bake", "Put the verified image into the archive, signed, once."),
 }
+BUILD, VECTORS = ("staging", "marts"), ("chunk", "embed", "index")
+AFTER = {"bake": "bake", "verify": "bake", "publish": "publish"}  # after the release: task → its switch in the form
 
 
-def call(name: str, path: str, **options: Any) -> dict[str, Any]:
-    """Call a verb for a customer and the logical date of this run."""
-    run, (module, function) = get_current_context()["dag_run"], path.split(":")
-    day = night_date(load_customer(settings().customers, name), run.logical_date, run.run_after)
-    made = getattr(import_module(module), function)(settings(), name, day, **options)
-    return made.model_dump(mode="json")
+@task(
+    **TASK,
+    doc_md="Wait for this run's turn; say what a backfill or a run by hand will change, before anything is written.",
+)
+def preview(name: str) -> None:
+    """Wait for this run's turn; say what a backfill or a run by hand will change, before anything is written."""
+    wait_for_turn(name)
+    run = get_current_context()["dag_run"]
+    if run.run_type != "scheduled" and not in_terminal(run):
+        from cradle import backfill
+
+        log.info("%s", backfill.as_text(backfill.preview_of_run(run_settings(), name, day_of(name))))
 
 
-@task(map_index_template="{{ task.op_kwargs['source'] }}", doc_md="Keep what was delivered and load its rows, once.")
+@task(
+    **TASK,
+    map_index_template="{{ task.op_kwargs['source'] }}",
+    doc_md="Keep what was delivered and load its rows, once.",
+)
 def ingest(name: str, source: str) -> dict[str, Any]:
     """Keep what was delivered and load its rows, once."""
     if source not in get_current_context()["params"]["sources"]:
         raise AirflowSkipException(f"source {source} was not chosen for this run")
+    wait_for_turn(name)
     return call(name, "dlt_pipelines.ingest:ingest", sources=[source])
 
 
-@task
-def step(name: str, verb: str, options: dict[str, Any]) -> dict[str, Any]:
+@task(**TASK)
+def step(name: str, verb: str, path: str, options: dict[str, Any]) -> dict[str, Any]:
     """Run one verb for the customer and the date."""
-    if verb in ("bake", "verify") and not get_current_context()["params"]["bake"]:
-        raise AirflowSkipException("this run makes no image")
-    return call(name, STEPS[verb][0], **options)
-
-
-@task
-def read_customer_file(name: str) -> None:
-    """Fail with what is wrong in the customer's YAML."""
-    load_customer(settings().customers, name)
+    if verb not in AFTER:
+        wait_for_turn(name)
+    elif not get_current_context()["params"][AFTER[verb]]:
+        raise AirflowSkipException(f"{AFTER[verb]!r} is switched off in the form of this run")
+    made = call(name, path, **options)
+    if verb == "release":
+        give_turn_back(name)
+    tell(verb, made)
+    return made

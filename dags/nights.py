@@ -5,42 +5,48 @@ Run:  cradle night demo, or "Trigger" in Airflow
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import DAG, CronDataIntervalTimetable, ExceptionRetryPolicy, Param, RetryAction, RetryRule
+from airflow.sdk import DAG, CronDataIntervalTimetable, TaskGroup, chain
 from airflow.sdk import get_parsing_context as parsing
-from night_steps import STEPS, ingest, read_customer_file, step
+from night_assets import outlets
+from night_end import read_customer_file, report, tell_failure
+from night_form import DOC, common, form
+from night_steps import AFTER, BUILD, STEPS, VECTORS, ingest, preview, step
 
 from cradle.config import settings
 from cradle.customers import Customer, Operation, customer_names, load_customer
 from cradle.errors import ConfigError
 
-DOC = """**What.** {how.title}: {how.description} One day becomes tables, vectors and one verified image.
 
-**Data flow.** {sources} → raw → staging → marts → chunks → embeddings → collection → release → image. The logical
-date is the local date ({how.timezone}) on which the data interval begins.
+def build(customer: Customer) -> tuple[TaskGroup, Any]:
+    """Return the tasks of dbt, one per layer or one per model, and the result of the last."""
+    if customer.operation.dbt_tasks == "model":
+        from model_tasks import dbt_tasks
 
-**When it fails.** Readers keep the release before; nothing is half done. The log of the failed task ends with what
-failed, what is allowed and the next command. Put it right and *Clear* the task; any date may be run again.
-
-**Owner.** {how.owner}
-"""
-RETRY = ExceptionRetryPolicy([RetryRule("cradle.errors.Retryable", RetryAction.RETRY)], default=RetryAction.FAIL)
-TASK = {"retries": 2, "retry_delay": timedelta(seconds=30), "retry_policy": RETRY}
-TASK |= {"execution_timeout": timedelta(hours=6), "trigger_rule": "none_failed"}
+        return dbt_tasks(customer)
+    with TaskGroup("build", tooltip="dbt: staging and marts, tested, then published") as group:
+        staging, marts = (add(customer, layer, layer=layer) for layer in BUILD)
+        staging >> marts
+    return group, marts
 
 
-def fill(name: str, sources: list[str]) -> None:
+def add(customer: Customer, verb: str, **options: Any) -> Any:
+    """Add the task of one step."""
+    path, pool, doc = STEPS[verb]
+    task = step.override(task_id=verb, doc_md=doc, pool=pool, outlets=outlets(customer, verb))
+    return task(customer.customer, verb, path, options)
+
+
+def fill(customer: Customer) -> None:
     """Chain the steps: attempt number and release id are handed on, so that an overtaken run can't publish."""
-    before = ingest.partial(name=name).expand(source=sources)
-    made: dict[str, Any] = {}
-    for verb, (_, doc) in STEPS.items():
-        options = {"attempt": made["build"]["attempt"]} if verb == "release" else {}
-        options |= {"release_id": made["release"]["release_id"]} if verb in ("bake", "verify") else {}
-        made[verb] = step.override(task_id=verb, doc_md=doc)(name, verb, options)
-        before >> made[verb]
-        before = made[verb]
+    name, sources = customer.customer, [source.name for source in customer.installation.sources]
+    group, built = build(customer)
+    first, loaded = preview(name), ingest.override(pool="services").partial(name=name).expand(source=sources)
+    release = add(customer, "release", attempt=built["attempt"])
+    after = {verb: add(customer, verb, release_id=release["release_id"]) for verb in AFTER}
+    end = report(name).as_teardown()
+    chain(first, loaded, group, *(add(customer, verb) for verb in VECTORS), release, *after.values(), end)
 
 
 def make(name: str) -> None:
@@ -52,21 +58,18 @@ def make(name: str) -> None:
     except ConfigError as error:
         how = Operation(title=f"The YAML of {name} is broken", description=f"\n```\n{error}\n```\n")
     sources = [source.name for source in customer.installation.sources] if customer else []
-    choice = {"type": "array", "items": {"enum": sources}, "examples": sources}
     with DAG(
         f"night_{name}",
         schedule=CronDataIntervalTimetable(how.schedule, timezone=how.timezone),
         catchup=False,
         max_active_runs=1,
-        doc_md=DOC.format(how=how, sources=", ".join(sources)),
-        tags={"night", "customer" if customer else "broken"},
-        default_args={**TASK, "owner": how.owner},
-        params={
-            "sources": Param(sources, "Sources to ingest; the others are left as they are.", **choice),
-            "bake": Param(True, "Make and verify the image.", type="boolean"),
-        },
-    ):
-        fill(name, sources) if customer else read_customer_file(name)
+        doc_md=DOC.format(how=how, name=name, sources=", ".join(sources)),
+        tags={"night", how.tier, "customer" if customer else "broken"},
+        default_args=common(how),
+        on_failure_callback=tell_failure,
+    ) as dag:
+        fill(customer) if customer else read_customer_file(name)
+    dag.params.update(form(how, sources))  # at last: Airflow copies them deeply, four times for each task it makes
 
 
 for each in customer_names(settings().customers):

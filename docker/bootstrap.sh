@@ -12,6 +12,7 @@ printf '{"user": "cradle", "password": "%s"}' "$(secret postgres_cradle)" > "$op
 printf '{"admin": "%s"}' "$(secret airflow_admin)" > "$AIRFLOW_HOME/passwords.json"
 
 airflow db migrate
+python -m cradle.cli.airflow
 cradle customers provision
 cradle customers hand-out pipeline --to /var/lib/cradle/workers
 cradle customers hand-out analyst --to /var/lib/cradle/dashboards

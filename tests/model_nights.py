@@ -22,7 +22,7 @@ from model_tasks import dbt_tasks
 
 from cradle.config import settings
 from cradle.customers import load_customer
-from nights import TASK
+from night_form import TASK
 
 with DAG("build_{customer}", schedule=None, default_args=TASK):
     dbt_tasks(load_customer(settings().customers, "{customer}"))
@@ -53,9 +53,10 @@ def _main(request: dict[str, str]) -> None:
     from types import SimpleNamespace
 
     from cradle import outcomes
+    from cradle.airflow_environment import set_airflow_environment
     from cradle.cli.airflow import database_ready
     from cradle.cli.night import _instant
-    from cradle.config import set_airflow_environment, settings
+    from cradle.config import settings
     from cradle.customers import load_customer
 
     settings().airflow().mkdir(parents=True, exist_ok=True)

@@ -65,17 +65,20 @@ def open_run(settings: Settings, customer: str, logical_date: date) -> Run:
 
 
 @contextlib.contextmanager
-def run_lock(settings: Settings, customer: str) -> Iterator[None]:
+def run_lock(settings: Settings, customer: str, what: str = "") -> Iterator[None]:
     """Hold the lock of one customer and environment; wait while another process has it.
+
+    Args:
+        what: name of a lock beside that of the verbs.
 
     Raises:
         Unavailable: the other process did not let go in time.
     """
     if settings.database is not None:
-        with _shared_lock(settings, customer):
+        with _shared_lock(settings, customer, what):
             yield
         return
-    path = settings.lake(customer) / f"{settings.environment}.lock"
+    path = settings.lake(customer) / f"{'-'.join(filter(None, (settings.environment, what)))}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + LOCK_SECONDS
     with path.open("w") as handle:
@@ -91,8 +94,8 @@ def run_lock(settings: Settings, customer: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _shared_lock(settings: Settings, customer: str) -> Iterator[None]:
-    name = f"{customer} {settings.environment}"
+def _shared_lock(settings: Settings, customer: str, what: str) -> Iterator[None]:
+    name = f"{customer} {settings.environment} {what}".strip()
     try:
         with advisory_lock(settings, name, LOCK_SECONDS):
             yield

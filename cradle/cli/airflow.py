@@ -1,6 +1,7 @@
 """The embedded Airflow: its environment and its database.
 
 Flow: settings → AIRFLOW_* variables → airflow.db, made once per version
+Run:  python -m cradle.cli.airflow (makes the pools of an Airflow with a database of its own)
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-from cradle.config import Settings, set_airflow_environment
+from cradle import names
+from cradle.airflow_environment import set_airflow_environment
+from cradle.config import Settings
 from cradle.errors import ConfigError
 
 STAMP = "database.version"
@@ -37,13 +40,28 @@ def prepare_airflow(settings: Settings) -> None:
     from airflow.utils.db import initdb
 
     initdb()
-    (home / STAMP).write_text(version("apache-airflow"), encoding="utf-8")
+    make_pools()
+    (home / STAMP).write_text(_stamp(), encoding="utf-8")
 
 
 def database_ready(settings: Settings) -> bool:
     """Tell whether the database was made by the installed version; Airflow is not imported for it."""
     stamp = settings.airflow() / STAMP
-    return stamp.is_file() and stamp.read_text(encoding="utf-8") == version("apache-airflow")
+    return stamp.is_file() and stamp.read_text(encoding="utf-8") == _stamp()
+
+
+def _stamp() -> str:
+    return f"{version('apache-airflow')} {' '.join(names.POOLS)}"
+
+
+def make_pools() -> None:
+    """Make the pools that the tasks name; one that is there keeps the slots that someone gave it."""
+    from airflow.models.pool import Pool
+
+    have = {pool.pool for pool in Pool.get_pools()}
+    for name, slots in names.POOLS.items():
+        if name not in have:
+            Pool.create_or_update_pool(name, slots=slots, description="Made by Cradle.", include_deferred=False)
 
 
 def end_dead_runs(dag_id: str) -> None:
@@ -71,3 +89,7 @@ def _update(dag_id: str, where: list[Any], values: dict[str, Any]) -> None:
     mine = [DagRun.dag_id == dag_id, DagRun.triggering_user_name == "dag_test"]
     with create_session() as session:
         session.execute(update(DagRun).where(*mine, *where).values(**values))
+
+
+if __name__ == "__main__":
+    make_pools()

@@ -6,19 +6,18 @@ Run:  cradle night demo
 
 from __future__ import annotations
 
-import fcntl
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from types import SimpleNamespace
 from typing import Any
 
+from cradle.catalog.turn import terminal_night
 from cradle.cli.airflow import end_dead_runs, prepare_airflow, tell_times
-from cradle.cli.progress import Redirect, Step, Watch, lines, silence
+from cradle.cli.follow import follow, scheduler_works, told
+from cradle.cli.progress import VERBS, Redirect, Step, Watch, lines, silence
 from cradle.config import PROJECT, Settings
-from cradle.customers import Customer, load_customer, night_date
+from cradle.customers import Customer, interval_of, load_customer, night_date
 from cradle.errors import ConfigError, Unavailable
 
 
@@ -39,7 +38,7 @@ class NightResult:
     def seconds_by_verb(self) -> dict[str, float]:
         """Return the seconds of each verb, over all its tasks, in the order of the night."""
         taken: dict[str, float] = {}
-        for step in self.steps:
+        for step in (one for one in self.steps if one.verb in VERBS):
             taken[step.verb] = round(taken.get(step.verb, 0.0) + step.seconds, 2)
         return taken
 
@@ -66,30 +65,19 @@ def run_night(
     day = logical_date or night_date(known, None, datetime.now(UTC))
     conf = {"bake": bake, "sources": sources or [source.name for source in known.installation.sources]}
     clock = time.monotonic()
-    with Redirect(settings.airflow() / "logs" / "night.log") as redirect, _only_one(settings, customer):
+    with Redirect(settings.airflow() / "logs" / "night.log") as redirect, terminal_night(settings, customer):
         watch = Watch(settings, customer, day, redirect, silence if quiet else lines(redirect))
         run_id, state = _run(settings, known, day, conf, watch)
     if watch.error is not None:
         raise watch.error
+    if state != "success" and (error := told(watch, run_id)):
+        raise error
     if state != "success":
         raise Unavailable(
             f"night of {customer}, {day}: Airflow ended the run as {state!r}, and no task said why. Read "
             f"{settings.airflow() / 'logs' / 'night.log'}, then run `cradle night {customer} --date {day}` again."
         )
     return NightResult(customer, day, run_id, round(time.monotonic() - clock, 2), tuple(watch.steps))
-
-
-@contextmanager
-def _only_one(settings: Settings, customer: str) -> Iterator[None]:
-    settings.airflow().mkdir(parents=True, exist_ok=True)
-    with (settings.airflow() / f"night_{customer}.lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise Unavailable(
-                f"a night of {customer} runs already. Wait until it has ended, then try again."
-            ) from error
-        yield
 
 
 def _run(settings: Settings, customer: Customer, day: date, conf: dict[str, Any], watch: Watch) -> tuple[str, str]:
@@ -102,14 +90,16 @@ def _run(settings: Settings, customer: Customer, day: date, conf: dict[str, Any]
     if dag is None:
         raise ConfigError(f"Airflow finds no DAG night_{customer.customer} in {folder}. Run `cradle doctor`.")
     end_dead_runs(dag.dag_id)
+    if scheduler_works(dag.dag_id):
+        return follow(dag.dag_id, _instant(customer, day), conf, watch)
     began = datetime.now(UTC)
     listener, manager = _listener(watch), get_listener_manager()
     manager.add_listener(listener)
     try:
-        run = dag.test(logical_date=_instant(customer, day), run_conf=conf)
+        run = dag.test(logical_date=_instant(customer, day), run_conf={**conf, "terminal": True})
     finally:
         manager.pm.unregister(listener)
-        tell_times(f"night_{customer.customer}", began, _interval(customer, day))
+        tell_times(f"night_{customer.customer}", began, interval_of(customer, day))
     return str(run.run_id), str(run.state)
 
 
@@ -137,14 +127,3 @@ def _instant(customer: Customer, day: date) -> datetime:
     """Return a moment of the local day that no other run has: Airflow keeps one run per dag and moment."""
     now = datetime.now(customer.operation.zone)
     return datetime.combine(day, now.timetz()).astimezone(UTC)
-
-
-def _interval(customer: Customer, day: date) -> tuple[datetime, datetime]:
-    """Return the first data interval that begins on a local day; without one, the day itself."""
-    from croniter import croniter
-
-    zone = customer.operation.zone
-    midnight = datetime.combine(day, datetime.min.time(), zone)
-    fires = croniter(customer.operation.schedule, midnight - timedelta(seconds=1))
-    start, end = fires.get_next(datetime), fires.get_next(datetime)
-    return (start, end) if start.date() == day else (midnight, midnight + timedelta(days=1))

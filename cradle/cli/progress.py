@@ -20,6 +20,7 @@ from rich.text import Text
 from cradle import outcomes
 from cradle.config import Settings
 from cradle.errors import Retryable
+from cradle.names import NIGHT
 
 State = Literal["begins", "success", "skipped", "retry", "failed"]
 MARKS: dict[State, tuple[str, str]] = {
@@ -34,13 +35,19 @@ MARKS: dict[State, tuple[str, str]] = {
 class Step:
     """A task that begins or has ended: what its verb counted, and its seconds."""
 
-    verb: str
+    task: str
     source: str | None
     state: State
     seconds: float
     counts: dict[str, Any]
 
+    @property
+    def verb(self) -> str:
+        """The verb that the task runs, or a part of."""
+        return self.task.partition(".")[0]
 
+
+VERBS = (*NIGHT, "publish")  # the other tasks of a night are Airflow's matter, unless they fail
 Says = Callable[[Step], None]
 
 
@@ -82,7 +89,7 @@ class Watch:
     def __init__(self, settings: Settings, customer: str, day: date, redirect: Redirect, says: Says) -> None:
         self.steps: list[Step] = []
         self._errors: dict[tuple[str, int], BaseException] = {}
-        self._settings, self._customer, self._day = settings, customer, day
+        self.settings, self.customer, self.day = settings, customer, day
         self._redirect, self._says, self._clock = redirect, says, time.monotonic()
 
     def begins(self, task: Any) -> None:
@@ -90,20 +97,31 @@ class Watch:
         place = [f"dag_id={task.dag_id}", f"run_id={task.run_id}", f"task_id={task.task_id}"]
         place += [f"map_index={task.map_index}"] if task.map_index >= 0 else []
         place += [f"attempt={task.try_number}.log"]
-        self._redirect.to(self._settings.airflow().joinpath("logs", *place))
+        self._redirect.to(self.settings.airflow().joinpath("logs", *place))
         self._clock = time.monotonic()
         self._says(Step(task.task_id, self._source(task), "begins", 0.0, {}))
 
     def ends(self, task: Any, state: State) -> None:
         """Note the step with what its verb counted."""
-        known = outcomes.last(self._settings, self._customer, self._day).get(task.task_id, {})
-        counts = known.get("counts", {}) if state == "success" else {}
+        counts = self.counted(task) if state == "success" else {}
         step = Step(task.task_id, self._source(task), state, round(time.monotonic() - self._clock, 2), counts)
-        self.steps.append(step)
         if state == "success":
             self._errors.pop((task.task_id, task.map_index), None)
-        self._says(step)
+        self.saw(step)
         self._redirect.to(self._redirect.target)
+
+    def saw(self, step: Step) -> None:
+        """Note a step that has ended, and say it."""
+        self.steps.append(step)
+        self._says(step)
+
+    def counted(self, task: Any) -> dict[str, Any]:
+        """Return what the verb of a task counted in its run."""
+        made = outcomes.of_run(self.settings, self.customer, self.day, task.run_id)
+        mine = [one for one in made if one["run"]["task_id"] == task.task_id]
+        if task.map_index >= 0:
+            mine = [one for one in mine if one["inputs"].get("sources") == [self._source(task)]]
+        return dict(mine[-1]["counts"]) if mine else {}
 
     def fails(self, task: Any, error: Any) -> None:
         """Note a failure; it is the night's unless a later try of the task succeeds."""
@@ -119,7 +137,8 @@ class Watch:
 
     @staticmethod
     def _source(task: Any) -> str | None:
-        source = getattr(task.task, "op_kwargs", {}).get("source")
+        shown = getattr(task, "rendered_map_index", None)
+        source = shown or getattr(getattr(task, "task", None), "op_kwargs", {}).get("source")
         return str(source) if source else None
 
 
@@ -133,7 +152,9 @@ def lines(redirect: Redirect) -> Says:
     status = console.status("")
 
     def say(step: Step) -> None:
-        name = f"{step.verb} {step.source or ''}".strip()
+        if step.verb not in VERBS and step.state != "failed":
+            return
+        name = f"{step.task.replace('.', ' ')} {step.source or ''}".strip()
         if step.state == "begins":
             status.update(f"{name} …")
             status.start()

@@ -21,9 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cradle import names
+from cradle.airflow_environment import airflow_environment
 from cradle.cli.airflow import database_ready
 from cradle.cli.output import console, emit
-from cradle.config import PROJECT, Settings, airflow_environment, clean_environment
+from cradle.config import PROJECT, Settings, clean_environment
 from cradle.customers import load_customer
 from cradle.errors import Unavailable
 

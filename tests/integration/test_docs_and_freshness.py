@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from cradle import outcomes
-from cradle.config import PROJECT, Settings, cosmos_environment
+from cradle.airflow_environment import cosmos_environment
+from cradle.config import PROJECT, Settings
 from dbt_project.plugins.docs import docs
 from dbt_project.plugins.freshness import freshness
 from dlt_pipelines.ingest import ingest
@@ -23,7 +24,8 @@ from tests.nights import DAY
 pytestmark = pytest.mark.integration
 ASK = """
 import json, sys
-from cradle.config import settings, set_airflow_environment
+from cradle.airflow_environment import set_airflow_environment
+from cradle.config import settings
 set_airflow_environment(settings())
 from fastapi.testclient import TestClient
 from cosmos.plugin.airflow3 import CosmosAF3Plugin

@@ -128,7 +128,8 @@ def test_the_graph_that_cosmos_reads_is_the_projects() -> None:
 PROBE = """
 import json, sys
 sys.path.insert(0, {dags!r})
-from cradle.config import settings, set_airflow_environment
+from cradle.airflow_environment import set_airflow_environment
+from cradle.config import settings
 set_airflow_environment(settings())
 from airflow.sdk import DAG
 import nights, model_tasks

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cradle.cli.night import _instant, _interval
-from cradle.customers import Customer, night_date
+from cradle.cli.night import _instant
+from cradle.customers import Customer, interval_of, night_date
 
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Pacific/Auckland", "Asia/Kolkata")
 
@@ -61,7 +61,7 @@ def test_the_interval_around_now_begins_on_the_date_and_lasts_to_the_next(now: i
 def test_a_night_of_a_date_is_found_again_by_that_date(day: date, zone: str) -> None:
     who = customer("30 1 * * *", zone)
     moment = _instant(who, day)
-    begin, end = _interval(who, day)
+    begin, end = interval_of(who, day)
     assert night_date(who, moment, datetime.now(UTC)) == day
     assert night_date(who, begin, datetime.now(UTC)) == day
     assert begin.astimezone(UTC) < end.astimezone(UTC)
@@ -70,7 +70,7 @@ def test_a_night_of_a_date_is_found_again_by_that_date(day: date, zone: str) -> 
 def test_a_date_on_which_nothing_is_scheduled_is_the_day_itself() -> None:
     weekly = customer("0 2 * * 1")
     sunday = date(2024, 3, 31)
-    assert _interval(weekly, sunday) == (
+    assert interval_of(weekly, sunday) == (
         datetime(2024, 3, 31, tzinfo=weekly.operation.zone),
         datetime(2024, 4, 1, tzinfo=weekly.operation.zone),
     )

@@ -61,7 +61,9 @@ def test_the_terminal_is_given_back_after_an_error(tmp_path: Path, capfd: pytest
     assert capfd.readouterr().err == "back\n"
 
 
-def test_a_step_tells_what_its_own_verb_counted(tmp_path: Path) -> None:
+def test_a_step_tells_what_its_own_verb_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("DAG_ID", "night_demo"), ("DAG_RUN_ID", "r1"), ("TASK_ID", "chunk"), ("TRY_NUMBER", "1")):
+        monkeypatch.setenv(f"AIRFLOW_CTX_{name}", value)
     said: list[Step] = []
     with Redirect(tmp_path / "night.log") as redirect:
         watching = watch(tmp_path, said, redirect)
