@@ -19,8 +19,10 @@ from cradle.reconcile.evidence import gather
 from cradle.reconcile.findings import findings
 from cradle.reconcile.known import known_since
 from cradle.schedule import Night, image_deadline, nights
+from cradle.services.erase import is_erased
 
 DAYS = 8  # in which the last night is looked for: a weekly one, too
+Away = dict[str, str]  # servers that did not answer at this look, and what was said
 
 
 @dataclass
@@ -39,7 +41,8 @@ def watch(settings: Settings, now: datetime, seen: set[tuple[str, date]] | None 
         seen: nights whose image was there at an earlier look of this process; those of this look are added.
     """
     found, known, readable = Watched(), seen if seen is not None else set(), []
-    for customer in customer_names(settings.customers):
+    away: Away = {}
+    for customer in (one for one in customer_names(settings.customers) if not is_erased(settings, one)):
         try:
             who = load_customer(settings.customers, customer)
             night = last_due(settings, who, now)
@@ -49,7 +52,7 @@ def watch(settings: Settings, now: datetime, seen: set[tuple[str, date]] | None 
         readable.append((customer, None))
         if night is None:
             continue
-        if (customer, night.logical_date) not in known and (alarm := missing(settings, who, night, now)):
+        if (customer, night.logical_date) not in known and (alarm := missing(settings, who, night, now, away)):
             found.wrong.append(alarm)
         else:
             found.well.append((customer, night.logical_date))
@@ -71,29 +74,38 @@ def last_due(settings: Settings, who: Customer, now: datetime) -> Night | None:
     return None
 
 
-def missing(settings: Settings, who: Customer, night: Night, now: datetime) -> Alarm | None:
+def missing(settings: Settings, who: Customer, night: Night, now: datetime, away: Away) -> Alarm | None:
     """Return the alarm of a night whose image is not there, with what is known of the reason; None: it is there."""
-    customer, day, server, why = who.customer, night.logical_date, "", "can't be told"
+    customer, day = who.customer, night.logical_date
+    if away:  # each customer would wait for it in vain
+        return _alarm(settings, who, night, "can't be told", next(iter(away.values())), next(iter(away)))
     try:
         known = gather(settings, customer, [day], lambda _: False)
         if known.image(day)[1]:
             return None
         first = next(iter(findings(customer, [night], known, now)), None)
-        why = first.kind if first else "still under way"
-        more = (
-            f"{first.text} Run `{first.run}`." if first else f"It is still under way. See `cradle status {customer}`."
-        )
     except Exception as error:  # noqa: BLE001  (whatever a catalog's library raises, the other customers are looked at)
         said = f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
-        server = server_of(settings, said)
         more = f"What there is can't be read: {said} Run `cradle doctor {customer}`."
-    deadline = image_deadline(who, night)
+        server = server_of(settings, said)
+        if server:
+            away[server] = more
+        return _alarm(settings, who, night, "can't be told", more, server)
+    if first is None:
+        more = f"It is under way. See `cradle status {customer}`."
+        return _alarm(settings, who, night, "still under way", more)
+    return _alarm(settings, who, night, first.kind, f"{first.text} Run `{first.run}`.")
+
+
+def _alarm(settings: Settings, who: Customer, night: Night, why: str, more: str, server: str = "") -> Alarm:
+    customer, day, deadline = who.customer, night.logical_date, image_deadline(who, night)
+    assert deadline is not None
     return Alarm(
         kind="no image",
         customer=customer,
         environment=settings.environment,
         logical_date=day,
-        what=f"no image by {deadline:%H:%M} ({why})",
+        what=f"{server} is away, no image by its hour" if server else f"no image by {deadline:%H:%M} ({why})",
         text=f"The verified image of {customer} for {day} had to exist at {deadline:%F %R %Z}, and does not. {more}",
         cause="image_by",
         server=server,

@@ -6,6 +6,7 @@ Flow: run of Airflow → failed verbs in the outcomes → alarms, one per cause
 from __future__ import annotations
 
 from datetime import date, datetime
+from pathlib import Path
 from typing import Any
 
 from cradle import outcomes
@@ -43,7 +44,7 @@ def run_failed(
             logical_date=logical_date,
             link=link,
             counts=counts,
-            log=log_tail if log_tail is not None else _log(settings, one.get("run") or {}),
+            log=log_tail if log_tail is not None else _log(settings, one),
             **_told_by(settings, one),
         )
         for one in failed
@@ -171,14 +172,20 @@ def _counts(attempts: list[dict[str, Any]], run_id: str) -> dict[str, str]:
     return told
 
 
-def _log(settings: Settings, run: dict[str, str]) -> str:
-    """Return the end of a task's log where Airflow writes it by default; empty where it lies elsewhere."""
+def _log(settings: Settings, failed: dict[str, Any]) -> str:
+    """Return the end of a failed task's log where Airflow writes it by default; empty where it lies elsewhere."""
+    run = failed.get("run") or {}
     if "task_id" not in run:
         return ""
     folder = settings.airflow() / "logs" / f"dag_id={run.get('dag_id')}" / f"run_id={run['run_id']}"
-    found = list((folder / f"task_id={run['task_id']}").rglob(f"attempt={run.get('try_number', 1)}.log"))
-    if not found:
-        return ""
-    with max(found, key=lambda path: path.stat().st_mtime).open("rb") as stream:
+    paths = (folder / f"task_id={run['task_id']}").rglob(f"attempt={run.get('try_number', 1)}.log")
+    ends = [_end(path) for path in sorted(paths, key=lambda path: path.stat().st_mtime)]
+    # A mapped task has one log for each of its parts: the one that tells of this error is wanted.
+    ends.sort(key=lambda end: failed["error"]["type"] in end)
+    return ends[-1] if ends else ""
+
+
+def _end(path: Path) -> str:
+    with path.open("rb") as stream:
         stream.seek(max(0, stream.seek(0, 2) - READ_LOG_BYTES))
         return stream.read().decode("utf-8", errors="replace")

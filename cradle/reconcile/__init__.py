@@ -22,6 +22,7 @@ from cradle.reconcile.evidence import gather
 from cradle.reconcile.findings import Finding, findings
 from cradle.reconcile.known import known_since
 from cradle.schedule import nights
+from cradle.services.erase import is_erased
 
 __all__ = ["Finding", "Reconciliation", "reconcile", "tell"]
 
@@ -61,6 +62,8 @@ def reconcile(
         UnknownCustomer: there is no file of this name; whatever else is wrong is a finding.
     """
     who, dates = None, []
+    if is_erased(settings, customer):  # to look would make an empty lake anew
+        return Reconciliation(customer=customer, environment=settings.environment, dates=(), findings=())
     try:
         who = load_customer(settings.customers, customer)
         since = known_since(settings, customer, now)

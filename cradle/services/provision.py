@@ -221,12 +221,22 @@ def hand_out(settings: Settings, role: str, folder: Path) -> list[str]:
 
 
 def _hand_out_alerts(settings: Settings, target: Settings) -> list[str]:
-    """Copy what alerts are sent with: the mail server's login, and webhooks, the factory's and the customers'."""
+    """Copy what alerts are sent with: the mail server's login, and webhooks, the factory's and the customers'.
+
+    What its owner has taken back is taken from the workers, too.
+    """
     handed = []
     for owner in (FACTORY, *customer_names(settings.customers)):
-        folder = secret_path(settings, owner, ANY, "x").parent
-        for name in sorted(path.stem for kind in ("smtp", "webhook*") for path in folder.glob(f"{kind}.json")):
-            if not is_erased(settings, owner):
-                write_secret(target, owner, ANY, name, read_secret(settings, owner, ANY, name))
-                handed.append(f"{owner}/{ANY}/{name}")
+        there, here = (secret_path(one, owner, ANY, "x").parent for one in (settings, target))
+        wanted = {path.name for path in _of_alerts(there)} if not is_erased(settings, owner) else set()
+        for gone in _of_alerts(here):
+            if gone.name not in wanted:
+                gone.unlink()
+        for name in sorted(name.removesuffix(".json") for name in wanted):
+            write_secret(target, owner, ANY, name, read_secret(settings, owner, ANY, name))
+            handed.append(f"{owner}/{ANY}/{name}")
     return handed
+
+
+def _of_alerts(folder: Path) -> list[Path]:
+    return [path for kind in ("smtp", "webhook", "webhook_*") for path in folder.glob(f"{kind}.json")]

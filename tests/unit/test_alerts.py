@@ -25,7 +25,8 @@ from cradle.config import Settings
 from cradle.errors import BuildFailed, CradleError, InputError, Unavailable
 from cradle.outcomes import outcome
 from cradle.points import LISTENERS
-from cradle.secrets import ANY, FACTORY, write_secret
+from cradle.secrets import ANY, FACTORY, secret_path, write_secret
+from cradle.services.provision import hand_out
 from tests.receivers import PASSWORD, USER, MailServer, Receiver, by_mail, certificate, told
 
 DAY = date(2024, 4, 1)
@@ -357,3 +358,31 @@ def test_a_link_is_made_where_an_address_is_set(settings: Settings) -> None:
     assert server_of(settings, 'connection to server at "db" (10.0.0.1), port 5432 failed') == "db:5432"
     assert server_of(settings, "a lock is held") == ""
     assert issubclass(Unavailable, CradleError)
+
+
+@pytest.mark.usefixtures("in_airflow")
+def test_the_log_of_the_part_that_failed_is_found_where_airflow_writes_it(settings: Settings, mail: MailServer) -> None:
+    found = by_mail(settings, mail)
+    for part, text in enumerate(("all is well", '{"level": "error", "event": "BuildFailed: no keys"}', "all is well")):
+        folder = found.airflow() / "logs" / f"dag_id={RUN['dag_id']}" / f"run_id={RUN['run_id']}" / "task_id=step"
+        path = folder / f"map_index={part}" / "attempt=1.log"
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    fail(found, "build", BuildFailed("no keys"))
+    run_failed(found, "demo", DAY, **RUN)
+    body = mail.mails[0].get_body(("plain",))
+    assert body is not None
+    assert body.get_content().splitlines()[-3:] == ["The log's last words:", "", "  error BuildFailed: no keys"]
+
+
+def test_workers_are_handed_the_secrets_of_alerts_and_analysts_none(settings: Settings, tmp_path: Path) -> None:
+    for owner, name in ((FACTORY, "smtp"), (FACTORY, "webhook"), ("demo", "webhook_chat"), ("demo", "inbox")):
+        write_secret(settings, owner, ANY, name, {"url": "https://example.com"})
+    assert hand_out(settings, "analyst", tmp_path / "analyst") == []
+    handed = hand_out(settings, "pipeline", tmp_path / "pipeline")
+    assert handed == ["_factory/any/smtp", "_factory/any/webhook", "demo/any/webhook_chat"]
+    secret_path(settings, "demo", ANY, "webhook_chat").unlink()
+    hand_out(settings, "pipeline", tmp_path / "pipeline")
+    kept = list((tmp_path / "pipeline").rglob("*.json"))
+    assert {path.stem for path in kept} == {"smtp", "webhook"}
+    assert {path.stat().st_mode & 0o777 for path in kept} == {0o600}

@@ -13,7 +13,10 @@ from cradle.alerts.health import HEARTBEAT
 from cradle.alerts.outbox import waiting
 from cradle.cli import app
 from cradle.config import PROJECT, Settings
+from cradle.reconcile import reconcile
 from cradle.reconcile.known import known_since
+from cradle.secrets import write_secret
+from cradle.services.erase import erase
 from cradle.watch import watch
 from tests.forged_nights import STATES, State, began, forge
 from tests.receivers import MailServer, by_mail, told
@@ -112,6 +115,26 @@ def test_a_lake_that_can_not_be_read_is_an_alarm(settings: Settings) -> None:
     assert alarm.what == "no image by 06:00 (can't be told)"
 
 
+def test_a_server_that_is_away_is_asked_once_and_is_one_message(
+    settings: Settings, mail: MailServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cradle.catalog.rest.PAUSES", (0.0,))
+    found = by_mail(settings, mail, "demo", "eaton", "lightnet").model_copy(
+        update={
+            "catalog": "polaris",
+            "catalog_url": "http://127.0.0.1:9/api/catalog",
+            "s3_endpoint": "http://store:8333",
+        }
+    )
+    for customer in ("demo", "eaton", "lightnet"):
+        must_be_there(found, customer)
+    # Only the first customer has a login: whoever is asked after it would fail otherwise.
+    write_secret(found, "demo", found.environment, "pipeline", {"client_id": "demo", "client_secret": "of the demo"})
+    assert [one.server for one in watch(found, SIX).wrong] == ["127.0.0.1:9"] * 3
+    (subject,) = mail.subjects()
+    assert subject.startswith("[cradle] 3 customers (demo, eaton, lightnet), 2024-04-01: 127.0.0.1:9 is away")
+
+
 def test_the_hour_is_the_customers_own(settings: Settings) -> None:
     must_be_there(settings, "demo")
     path = settings.customers / "demo.yaml"
@@ -165,3 +188,12 @@ def test_the_stacks_watchdog_needs_nothing_of_airflow() -> None:
     assert not [one for one in watchdog["volumes"] if "airflow" in one or "operator" in one]
     known = {f"CRADLE_{name.upper()}" for name in Settings.model_fields}
     assert {name for one in services.values() for name in one.get("environment", {}) if "CRADLE_" in name} <= known
+
+
+def test_an_erased_customer_whose_file_is_still_there_is_left_alone(settings: Settings) -> None:
+    must_be_there(settings, "demo")
+    erase(settings, "demo", "demo", "erase demo for good")
+    assert watch(settings, SIX).wrong == []
+    assert reconcile(settings, "demo", SIX).ok
+    assert not settings.lake("demo").exists()
+    assert not (settings.alerts() / "demo").exists()
