@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +19,29 @@ from airflow.sdk import DAG
 
 sys.path.insert(0, {dags!r})
 from model_tasks import dbt_tasks
+from night_form import form
 
 from cradle.config import settings
 from cradle.customers import load_customer
-from night_form import TASK
 
-with DAG("build_{customer}", schedule=None, default_args=TASK):
-    dbt_tasks(load_customer(settings().customers, "{customer}"))
+for name in {customers!r}:
+    customer = load_customer(settings().customers, name)
+    with DAG("build_" + name, schedule=None) as dag:
+        dbt_tasks(customer)
+    dag.params.update(form(customer.operation, []))
+    globals()[dag.dag_id] = dag
 """
+
+
+def dag_file(*customers: str) -> str:
+    """Return a DAG file in which each customer's group stands alone."""
+    return DAG.format(dags=str(PROJECT / "dags"), customers=customers)
 
 
 def build_by_model(settings: Settings, customer: str, day: date, folder: Path) -> dict[str, Any]:
     """Run a DAG of the group alone; return its state, its tasks, what failed, what was published."""
     folder.mkdir(exist_ok=True)
-    (folder / "build.py").write_text(DAG.format(dags=str(PROJECT / "dags"), customer=customer), encoding="utf-8")
+    (folder / "build.py").write_text(dag_file(customer), encoding="utf-8")
     request = {"customer": customer, "day": str(day), "folder": str(folder)}
     environment = {
         **os.environ,
@@ -55,9 +64,7 @@ def _main(request: dict[str, str]) -> None:
     from cradle import outcomes
     from cradle.airflow_environment import set_airflow_environment
     from cradle.cli.airflow import database_ready
-    from cradle.cli.night import _instant
     from cradle.config import settings
-    from cradle.customers import load_customer
 
     settings().airflow().mkdir(parents=True, exist_ok=True)
     set_airflow_environment(settings())
@@ -77,10 +84,10 @@ def _main(request: dict[str, str]) -> None:
         failed[task_instance.task_id] = [type(error).__name__, str(error)]
 
     get_listener_manager().add_listener(SimpleNamespace(on_task_instance_failed=hookimpl(failure)))
-    day, customer = date.fromisoformat(request["day"]), load_customer(settings().customers, request["customer"])
-    run = dag.test(logical_date=_instant(customer, day))
+    day = date.fromisoformat(request["day"])
+    run = dag.test(logical_date=datetime.combine(day, datetime.now(UTC).timetz()))
     tasks = {one.task_id: {"state": str(one.state), "tries": one.try_number} for one in run.get_task_instances()}
-    last = outcomes.last(settings(), customer.customer, day).get("build", {})
+    last = outcomes.last(settings(), request["customer"], day).get("build", {})
     content = {"state": str(run.state), "tasks": tasks, "failed": failed, "published": last.get("outputs", {})}
     sys.stdout.write("\n" + json.dumps(content) + "\n")
 
