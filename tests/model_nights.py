@@ -12,6 +12,7 @@ from typing import Any
 
 from cradle.config import PROJECT, Settings
 
+RESULT = "result.json"
 DAG = """
 import sys
 
@@ -54,7 +55,7 @@ def build_by_model(settings: Settings, customer: str, day: date, folder: Path) -
     done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
     (folder / "log.txt").write_text(done.stdout + done.stderr, encoding="utf-8")
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads((folder / RESULT).read_text(encoding="utf-8"))
     return found
 
 
@@ -89,7 +90,7 @@ def _main(request: dict[str, str]) -> None:
     tasks = {one.task_id: {"state": str(one.state), "tries": one.try_number} for one in run.get_task_instances()}
     last = outcomes.last(settings(), request["customer"], day).get("build", {})
     content = {"state": str(run.state), "tasks": tasks, "failed": failed, "published": last.get("outputs", {})}
-    sys.stdout.write("\n" + json.dumps(content) + "\n")
+    (folder / RESULT).write_text(json.dumps(content), encoding="utf-8")
 
 
 if __name__ == "__main__":
