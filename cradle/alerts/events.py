@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cradle import outcomes
-from cradle.alerts.alarm import Alarm, normalised, run_link, server_of
+from cradle.alerts.alarm import NIGHT, Alarm, normalised, run_link, server_of
 from cradle.alerts.tell import Told, nights_well, raise_alarms
 from cradle.config import Settings
 from cradle.customers import load_customer
@@ -158,8 +158,10 @@ def broken_file(settings: Settings, customer: str, said: str) -> Alarm:
 
 
 def run_well(settings: Settings, customer: str, logical_date: date, *, now: datetime | None = None) -> Told:
-    """Tell whoever was alarmed that the night is well again; nothing when nobody was."""
-    return nights_well(settings, [(customer, logical_date)], now=now)
+    """Tell whoever was alarmed that the night is well again; a run without an image leaves a missing one missing."""
+    ended = [one["verb"] for one in outcomes.attempts(settings, customer, logical_date) if one["ok"]]
+    kinds = NIGHT if "verify" in ended else tuple(kind for kind in NIGHT if kind != "no image")
+    return nights_well(settings, [(customer, logical_date)], kinds, now)
 
 
 def _counts(attempts: list[dict[str, Any]], run_id: str) -> dict[str, str]:

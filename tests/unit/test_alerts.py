@@ -7,6 +7,7 @@ import multiprocessing
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -125,6 +126,16 @@ def test_well_again_is_told_once_and_only_to_who_was_alarmed(settings: Settings,
     assert len(mail.mails) == 4
     raise_alarms(found, [alarm()], NOW)
     assert len(mail.mails) == 5
+
+
+def test_a_run_without_an_image_does_not_make_a_missing_one_well(settings: Settings, mail: MailServer) -> None:
+    found = by_mail(settings, mail)
+    raise_alarms(found, [alarm(), replace(alarm(), kind="no image")], NOW)
+    for verb, well in (("release", 1), ("verify", 2)):
+        with outcome(found, "demo", verb, DAY):
+            pass
+        run_well(found, "demo", DAY, now=NOW)
+        assert len(mail.mails) == 2 + well
 
 
 def test_the_same_server_is_one_message_for_the_fleet(settings: Settings, mail: MailServer) -> None:
