@@ -9,7 +9,7 @@ import pytest
 from cradle.config import Settings
 from tests.backfills import START, Shop, agree, cases
 
-pytestmark = [pytest.mark.long, pytest.mark.behaviour]
+pytestmark = pytest.mark.long
 ROUNDS = 2  # each kind of case so often, in another order
 
 
