@@ -63,9 +63,10 @@ def test_the_estimate_is_the_usual_time_of_each_verb_and_the_rate_of_embedding(t
         folder.mkdir(parents=True)
         for verb in names.NIGHT:
             counts = {"embedded": 100} if verb == "embed" else {}
-            told = {"verb": verb, "ok": True, "seconds": 10.0 * (number + 1), "counts": counts}
+            inputs = {"sources": ["orders", "notes"]} if verb == "ingest" else {}
+            told = {"verb": verb, "ok": True, "seconds": 10.0 * (number + 1), "counts": counts, "inputs": inputs}
             (folder / f"{verb}-1.json").write_text(json.dumps(told))
         (folder / "build-2.json").write_text(json.dumps({"verb": "build", "ok": False, "seconds": 999, "counts": {}}))
-    # six verbs of 20 s, two sources of 20 s, 60 texts at 300 in 60 s: 172 s
-    assert minutes(settings, "shop", [day(0)]) == 2.9
-    assert minutes(settings, "shop", [day(0), day(1)]) == 5.7
+    # six verbs of 20 s, two sources of 10 s, 60 texts at 300 in 60 s: 152 s; without index, bake and texts 100 s
+    assert minutes(settings, "shop", [day(0)]) == 2.5
+    assert minutes(settings, "shop", [day(0), day(1, image="same", texts_to_embed=0)]) == 4.2
