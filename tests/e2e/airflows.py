@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import psutil
+
 from cradle.cli.ui import airflow, running
 from cradle.config import Settings
 
@@ -26,6 +28,7 @@ class Api:
 
     def __init__(self, address: str, user: str | None = None) -> None:
         self.address = address
+        self.processes: list[int] = []
         self._token = ""
         body = None if user is None else {"username": user, "password": f"{user}-password"}
         self._token = self("GET" if body is None else "POST", "/auth/token", body)["access_token"]
@@ -90,6 +93,15 @@ class Api:
         tasks: list[dict[str, Any]] = found["task_instances"]
         return tasks
 
+    def kill(self) -> None:
+        """Kill every server and every task with SIGKILL, at once."""
+        parents = [psutil.Process(pid) for pid in self.processes]
+        victims = [*parents, *(child for parent in parents for child in parent.children(recursive=True))]
+        for one in victims:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+        psutil.wait_procs(victims)
+
     def log(self, dag: str, run_id: str, task: str, attempt: int = 1) -> str:
         """Return the log of a task."""
         path = f"/api/v2/dags/{dag}/dagRuns/{quote(run_id)}/taskInstances/{task}/logs/{attempt}"
@@ -103,9 +115,12 @@ def airflow_of(settings: Settings, user: str | None = None, **environment: str) 
     if user is not None:
         environment |= signed_in(settings.airflow())
     services = [replace(one, environment={**one.environment, **environment}) for one in services]
-    with running(services) as ((service, _), *_):
-        assert service.address is not None
-        yield Api(service.address, user)
+    with running(services) as started:
+        address = started[0][0].address
+        assert address is not None
+        api = Api(address, user)
+        api.processes = [process.pid for _, process in started]
+        yield api
 
 
 def signed_in(home: Path) -> dict[str, str]:

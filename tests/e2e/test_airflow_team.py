@@ -37,6 +37,7 @@ def api(shop: Settings) -> Iterator[Api]:
 def page(api: Api, browser: Any) -> Iterator[Any]:
     """A page of an engineer who has signed in, in a browser far from UTC."""
     context = browser.new_context(viewport={"width": 1500, "height": 1000}, timezone_id="America/New_York")
+    context.add_init_script("localStorage.setItem('timezone', '\"UTC\"')")  # what a click on the clock keeps
     made = context.new_page()
     made.goto(api.address)
     made.locator("input[name=username]").fill("admin")
