@@ -87,6 +87,9 @@ class Operation(_Model):
     services: tuple[str, ...] = Field(default=(), description="MCP services switched on.")
     fresh: Fresh = Fresh()
     max_rejects: int | None = Field(default=None, ge=0, description="More rejects than this in a night: an alert.")
+    late_hours: float | None = Field(
+        default=4, gt=0, description="A night that goes on for longer than these hours: an alert; null: never."
+    )
     image_by: time | None = Field(
         default=None, description="Local time by which the night's verified image must exist; none: no alarm."
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from airflow.sdk import DAG, CronTriggerTimetable
 from airflow.sdk import get_parsing_context as parsing
 from maintenance_steps import STEPS, reconcile, step
-from night_form import common
+from night_defaults import common
 
 from cradle.config import settings
 from cradle.customers import customer_names, load_customer

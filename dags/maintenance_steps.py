@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from airflow.sdk import get_current_context, task
-from night_form import TASK
+from night_defaults import TASK
 
 from cradle.config import settings
 from cradle.customers import interval_of, load_customer, night_date

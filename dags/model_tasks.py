@@ -11,8 +11,9 @@ from typing import Any
 
 from airflow.sdk import TaskGroup, task
 from airflow.sdk.exceptions import AirflowSkipException
-from night_form import TASK
-from night_run import call, run_settings, wait_for_turn
+from night_defaults import TASK
+from night_run import call, run_settings
+from night_turn import wait_for_turn
 
 from cradle import names
 from cradle.config import PROJECT

@@ -7,7 +7,8 @@ from typing import Any
 
 from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import DagRunTriggerException
-from night_run import day_of, give_turn_back, in_terminal
+from night_run import day_of, in_terminal
+from night_turn import give_turn_back
 
 from cradle.config import settings
 from cradle.customers import interval_of, load_customer, night_date

@@ -1,11 +1,8 @@
-"""What a person may choose when a night is triggered, and what all of its tasks have in common."""
+"""What a DAG says of itself, and what a person may choose when a night is triggered."""
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Any
-
-from airflow.sdk import ExceptionRetryPolicy, Param, RetryAction, RetryRule
+from airflow.sdk import Param
 
 from cradle.customers import Operation
 
@@ -21,27 +18,6 @@ failed, what is allowed and the next command. Put it right and *Clear* the task;
 
 **Owner.** {how.owner}
 """
-# A bad file or a failed test never heals by itself; a server, a lock or a lost race may.
-RETRY = ExceptionRetryPolicy([RetryRule("cradle.errors.Retryable", RetryAction.RETRY)], default=RetryAction.FAIL)
-PRIORITY = {"gold": 100, "silver": 10, "bronze": 1}
-
-
-# Of every task; not among a DAG's default arguments, which Airflow copies deeply for each task it parses.
-TASK: dict[str, Any] = {
-    "retries": 3,
-    "retry_policy": RETRY,
-    "retry_delay": timedelta(seconds=30),
-    "retry_exponential_backoff": 2,
-    "max_retry_delay": timedelta(minutes=10),
-    "execution_timeout": timedelta(hours=6),
-    "trigger_rule": "none_failed",
-    "weight_rule": "absolute",
-}
-
-
-def common(how: Operation) -> dict[str, Any]:
-    """Return the default arguments of a customer's tasks."""
-    return {"owner": how.owner, "priority_weight": PRIORITY[how.tier]}
 
 
 def form(how: Operation, sources: list[str]) -> dict[str, Param]:

@@ -8,8 +8,9 @@ from typing import Any
 from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 from night_assets import tell
-from night_form import TASK
-from night_run import call, day_of, give_turn_back, in_terminal, run_settings, wait_for_turn
+from night_defaults import TASK
+from night_run import call, day_of, in_terminal, run_settings, sources_of
+from night_turn import give_turn_back, wait_for_turn
 
 log = logging.getLogger(__name__)
 # task → (function, pool, what a person reads in the graph); a function is imported inside its task only
@@ -24,7 +25,7 @@ STEPS = {
     "verify": ("cradle.bake:verify", "bake", "Hash and count everything again, start it, ask it golden questions."),
     "publish": ("cradle.delivery.publish:publish", "bake", "Put the verified image into the archive, signed, once."),
 }
-BUILD, VECTORS = ("staging", "marts"), ("chunk", "embed", "index")
+VECTORS = ("chunk", "embed", "index")
 AFTER = {"bake": "bake", "verify": "bake", "publish": "publish"}  # after the release: task → its switch in the form
 
 
@@ -32,14 +33,15 @@ AFTER = {"bake": "bake", "verify": "bake", "publish": "publish"}  # after the re
     **TASK,
     doc_md="Wait for this run's turn; say what a backfill or a run by hand will change, before anything is written.",
 )
-def preview(name: str) -> None:
-    """Wait for this run's turn; say what a backfill or a run by hand will change, before anything is written."""
+def preview(name: str) -> list[str]:
+    """Wait for this run's turn, say what a run out of order will change, and return the sources to ingest."""
     wait_for_turn(name)
-    run = get_current_context()["dag_run"]
-    if run.run_type != "scheduled" and not in_terminal(run):
+    run, wanted = get_current_context()["dag_run"], sources_of(name)
+    if wanted and run.run_type != "scheduled" and not in_terminal(run):
         from cradle import backfill
 
-        log.info("%s", backfill.as_text(backfill.preview_of_run(run_settings(), name, day_of(name))))
+        log.info("%s", backfill.as_text(backfill.preview_of_run(run_settings(), name, day_of(name), wanted)))
+    return wanted
 
 
 @task(
@@ -49,8 +51,6 @@ def preview(name: str) -> None:
 )
 def ingest(name: str, source: str) -> dict[str, Any]:
     """Keep what was delivered and load its rows, once."""
-    if source not in get_current_context()["params"]["sources"]:
-        raise AirflowSkipException(f"source {source} was not chosen for this run")
     wait_for_turn(name)
     return call(name, "dlt_pipelines.ingest:ingest", sources=[source])
 

@@ -10,9 +10,10 @@ from typing import Any
 from airflow.sdk import DAG, CronDataIntervalTimetable, TaskGroup, chain
 from airflow.sdk import get_parsing_context as parsing
 from night_assets import outlets
+from night_defaults import common, deadline
 from night_end import read_customer_file, report, tell_failure
-from night_form import DOC, common, form
-from night_steps import AFTER, BUILD, STEPS, VECTORS, ingest, preview, step
+from night_form import DOC, form
+from night_steps import AFTER, STEPS, VECTORS, ingest, preview, step
 
 from cradle.config import settings
 from cradle.customers import Customer, Operation, customer_names, load_customer
@@ -26,8 +27,8 @@ def build(customer: Customer) -> tuple[TaskGroup, Any]:
 
         return dbt_tasks(customer)
     with TaskGroup("build", tooltip="dbt: staging and marts, tested, then published") as group:
-        staging, marts = (add(customer, layer, layer=layer) for layer in BUILD)
-        staging >> marts
+        staging = add(customer, "staging", layer="staging")
+        marts = add(customer, "marts", layer="marts", attempt=staging["attempt"])
     return group, marts
 
 
@@ -40,9 +41,9 @@ def add(customer: Customer, verb: str, **options: Any) -> Any:
 
 def fill(customer: Customer) -> None:
     """Chain the steps: attempt number and release id are handed on, so that an overtaken run can't publish."""
-    name, sources = customer.customer, [source.name for source in customer.installation.sources]
-    group, built = build(customer)
-    first, loaded = preview(name), ingest.override(pool="services").partial(name=name).expand(source=sources)
+    name, (group, built) = customer.customer, build(customer)
+    first = preview(name)
+    loaded = ingest.override(pool="services").partial(name=name).expand(source=first)
     release = add(customer, "release", attempt=built["attempt"])
     after = {verb: add(customer, verb, release_id=release["release_id"]) for verb in AFTER}
     end = report(name).as_teardown()
@@ -67,6 +68,7 @@ def make(name: str) -> None:
         tags={"night", how.tier, "customer" if customer else "broken"},
         default_args=common(how),
         on_failure_callback=tell_failure,
+        deadline=deadline(how),
     ) as dag:
         fill(customer) if customer else read_customer_file(name)
     dag.params.update(form(how, sources))  # at last: Airflow copies them deeply, four times for each task it makes
