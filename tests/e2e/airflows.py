@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -15,8 +18,10 @@ from urllib.parse import quote
 
 import psutil
 
+from cradle.airflow_environment import airflow_environment
 from cradle.cli.ui import airflow, running
-from cradle.config import Settings
+from cradle.config import PROJECT, Settings
+from tests.servers import Postgres
 
 POLLS = 900  # of a second each; seven nights need some minutes on 2 cores
 ENDED = ("success", "failed")
@@ -121,6 +126,23 @@ def airflow_of(settings: Settings, user: str | None = None, **environment: str) 
         api = Api(address, user)
         api.processes = [process.pid for _, process in started]
         yield api
+
+
+@contextlib.contextmanager
+def postgres_of(settings: Settings, folder: Path) -> Iterator[dict[str, str]]:
+    """Run a PostgreSQL server with a database for Airflow; yield the variables under which Airflow uses it."""
+    server = Postgres(folder)
+    server.start()
+    try:
+        server.create_database("airflow")
+        url = server.uri("airflow").replace("postgresql://", "postgresql+psycopg2://")
+        own = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": url}
+        environment = {"PATH": os.environ["PATH"], **airflow_environment(settings), **own}
+        for command in (["airflow", "db", "migrate"], ["cradle.cli.airflow"]):
+            subprocess.run([sys.executable, "-m", *command], env=environment, cwd=PROJECT, check=True)
+        yield own
+    finally:
+        server.stop()
 
 
 def signed_in(home: Path) -> dict[str, str]:

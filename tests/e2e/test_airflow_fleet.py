@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -15,9 +16,11 @@ from cradle import releases
 from cradle.catalog import open_lake
 from cradle.config import Settings
 from cradle.summary import summary_path
-from tests.e2e.airflows import Api, airflow_of
+from tests.e2e.airflows import Api, airflow_of, postgres_of
 from tests.e2e.shops import make_shops
 from tests.nights import contents, night
+from tests.servers import Postgres
+from tests.stacks import missing
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
 DAY = date(2026, 11, 10)
@@ -44,9 +47,24 @@ def clean_night(tmp_path: Path, shops: tuple[str, ...]) -> dict[str, dict[str, s
     return {shop: contents(open_lake(settings, shop)) for shop in shops}
 
 
-def test_a_fleet_that_is_killed_in_the_middle_ends_as_if_nothing_had_been(tmp_path: Path) -> None:
+@pytest.fixture
+def killed(tmp_path: Path) -> Iterator[tuple[Settings, dict[str, str]]]:
+    """Three customers, and an Airflow that keeps its state in PostgreSQL."""
+    if Postgres.binaries() is None:
+        pytest.skip(str(missing("s3")))
     settings = make_shops(tmp_path / "killed", SHOPS)
-    with airflow_of(settings, **IMPATIENT) as api:
+    with tempfile.TemporaryDirectory(prefix="cradle-airflow-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # PostgreSQL runs as a user of its own
+        with postgres_of(settings, folder / "postgres") as database:
+            yield settings, {**IMPATIENT, **database}
+
+
+def test_a_fleet_that_is_killed_in_the_middle_ends_as_if_nothing_had_been(
+    killed: tuple[Settings, dict[str, str]], tmp_path: Path
+) -> None:
+    settings, environment = killed
+    with airflow_of(settings, **environment) as api:
         run = start_fleet(api, settings, SHOPS)
 
         def in_the_middle(answer: Any) -> bool:
@@ -55,7 +73,7 @@ def test_a_fleet_that_is_killed_in_the_middle_ends_as_if_nothing_had_been(tmp_pa
 
         api.until("/api/v2/dags/~/dagRuns/~/taskInstances?limit=100&state=running", in_the_middle)
         api.kill()
-    with airflow_of(settings, **IMPATIENT) as api:
+    with airflow_of(settings, **environment) as api:
         assert api.ended("fleet", run)["state"] == "success"
         assert {api.runs(f"night_{shop}")[f"fleet__{run}"]["state"] for shop in SHOPS} == {"success"}
     assert {shop: contents(open_lake(settings, shop)) for shop in SHOPS} == clean_night(tmp_path, SHOPS)
