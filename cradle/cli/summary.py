@@ -20,6 +20,7 @@ def summary(found: Settings, night: NightResult, as_json: bool) -> None:
     content = status_of(found, customer)
     content["night"] = {
         "logical_date": night.logical_date.isoformat(),
+        "run_id": night.run_id,
         "seconds": round(night.seconds, 1),
         "changed": changes(night),
         "steps": night.seconds_by_verb(),

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 import yaml
 
-from cradle import releases
+from cradle import outcomes, releases
 from cradle.catalog import open_lake
 from cradle.config import Settings
 from cradle.summary import summary_path
 from tests.e2e.airflows import Api, airflow_of, postgres_of
+from tests.e2e.conftest import Home
 from tests.e2e.shops import make_shops
 from tests.nights import contents, night
 from tests.servers import Postgres
@@ -131,6 +132,21 @@ def test_a_run_that_is_there_keeps_its_parameters_unless_told_otherwise(api: Api
     )
     assert again["conf"].get("bake") is False, "Airflow keeps what the run had; docs/airflow.md names the switch"
     assert {one["version_number"] for one in again["dag_versions"]} == versions, "a reload makes no new version"
+
+
+def test_a_night_from_the_terminal_is_handed_to_the_scheduler_that_is_alive(api: Api, shop: Settings) -> None:
+    home = Home(shop)
+    said = home.run("night", "shop", "--date", "2026-11-07", "--json")
+    run_id = json.loads(said.stdout)["night"]["run_id"]
+    run = api.runs("night_shop")[run_id]
+    assert (run["triggering_user_name"], run["state"]) == ("cradle night", "success")
+    made = outcomes.of_run(shop, "shop", date(2026, 11, 7), run_id)
+    told = [(one["verb"], one["inputs"].get("layer"), tuple(one["inputs"].get("sources", ()))) for one in made]
+    assert len(told) == len(set(told)), "no task ran twice"
+    assert "✓ release" in said.stderr
+    failed = home.run("night", "shop", "--date", "2026-10-01", check=False)
+    assert failed.returncode == 4
+    assert "nothing delivered on or before 2026-10-01" in " ".join(failed.stderr.split())
 
 
 def test_a_changed_customer_file_does_not_slip_in_through_a_backfill(api: Api, shop: Settings) -> None:
