@@ -10,6 +10,7 @@ from airflow.sdk import get_current_context
 
 from cradle.config import Settings, settings
 from cradle.customers import load_customer, night_date
+from cradle.errors import EpochRefused
 
 
 def day_of(name: str) -> date:
@@ -34,9 +35,12 @@ def sources_of(name: str) -> list[str]:
     """Return what to ingest: the sources of the date's epoch, but for those that the form offered and nobody chose."""
     from cradle.catalog.run import open_run
 
-    offered = {source.name for source in load_customer(settings().customers, name).installation.sources}
-    left_out = offered - set(get_current_context()["params"]["sources"])
-    installation = open_run(run_settings(), name, day_of(name)).installation
+    offered = load_customer(settings().customers, name).installation
+    left_out = {source.name for source in offered.sources} - set(get_current_context()["params"]["sources"])
+    try:
+        installation = open_run(run_settings(), name, day_of(name)).installation
+    except EpochRefused:
+        installation = offered  # ingest is refused as well, and leaves an outcome that says why
     return [source.name for source in installation.sources if source.name not in left_out]
 
 

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from cradle import outcomes, releases
+from cradle.alerts.causes import open_causes
 from cradle.catalog import open_lake
 from cradle.config import Settings
 from cradle.summary import summary_path
@@ -170,8 +171,10 @@ def test_a_changed_customer_file_does_not_slip_in_through_a_backfill(api: Api, s
     tonight = api.trigger("night_shop", conf={"bake": False})
     assert api.ended("night_shop", tonight)["state"] == "failed"
     assert "installation block has changed" in json.dumps(
-        api("GET", f"/api/v2/dags/night_shop/dagRuns/{tonight}/taskInstances/preview/logs/1")
+        api("GET", f"/api/v2/dags/night_shop/dagRuns/{tonight}/taskInstances/ingest/logs/1?map_index=0")
     )
+    open_now = [cause for _, cause in open_causes(shop, "shop") if "EpochRefused" in cause.what]
+    assert len(open_now) == 1, "two sources were refused for one cause, and the run and its end both told of it"
 
 
 def test_a_file_appears_and_its_dag_appears_a_broken_one_shows_as_broken(api: Api, shop: Settings) -> None:
