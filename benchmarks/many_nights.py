@@ -20,7 +20,6 @@ import psutil
 from tests.e2e.airflows import Api, airflow_of
 from tests.e2e.shops import make_shops
 
-DAY = "2026-11-10"
 WRONG = ("database is locked", "could not set lock", "blockingioerror", "objectdeletederror")
 
 
@@ -35,13 +34,20 @@ def memory(api: Api) -> int:
     return total
 
 
+def night_of(api: Api, shop: str) -> str:
+    """Return the run that the scheduler made when the DAG was switched on."""
+    path = f"/api/v2/dags/night_{shop}/dagRuns"
+    return str(api.until(path, lambda answer: answer["dag_runs"])["dag_runs"][0]["dag_run_id"])
+
+
 def run(count: int) -> dict[str, Any]:
-    """Run a fleet and return its figures."""
+    """Switch all customers on at once, wait for their nights, and return the figures."""
     shops = [f"shop_{number:02d}" for number in range(count)]
     with tempfile.TemporaryDirectory(prefix="cradle-fleet-") as name:
         settings = make_shops(Path(name), shops)
         with airflow_of(settings) as api:
-            api.known(["fleet", *(f"night_{shop}" for shop in shops)])
+            api.until(f"/api/v2/dags/night_{shops[-1]}", lambda answer: "dag_id" in answer)
+            api("PATCH", "/api/v2/dags?dag_id_pattern=night_%25&limit=100", {"is_paused": False})
             began, peak, stop = time.monotonic(), [0], threading.Event()
 
             def watch() -> None:
@@ -50,18 +56,16 @@ def run(count: int) -> dict[str, Any]:
 
             watching = threading.Thread(target=watch)
             watching.start()
-            fleet = api.trigger("fleet", conf={"date": DAY, "bake": False})
-            state = api.ended("fleet", fleet)["state"]
+            first = [night_of(api, shop) for shop in shops]
+            states = [api.ended(f"night_{shop}", run)["state"] for shop, run in zip(shops, first, strict=True)]
             seconds = time.monotonic() - began
             stop.set()
             watching.join()
-            nights = [next(iter(api.runs(f"night_{shop}").values()))["state"] for shop in shops]
-            tasks = api.tasks("night_shop_00", f"fleet__{fleet}")
+            tasks = api.tasks(f"night_{shops[0]}", first[0])
         said = [path.read_text(errors="replace").lower() for path in settings.airflow().rglob("*.log")]
     work = sum(one["duration"] or 0 for one in tasks)
     return {
-        "fleet": state,
-        "nights": {one: nights.count(one) for one in sorted(set(nights))},
+        "nights": {one: states.count(one) for one in sorted(set(states))},
         "seconds": round(seconds),
         "peak_mb": round(peak[0] / 1e6),
         "errors": {word: sum(text.count(word) for text in said) for word in WRONG},

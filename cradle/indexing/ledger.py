@@ -106,15 +106,21 @@ def known_hashes(lake: Lake, key: str) -> set[str]:
 
 def _embed(run: Run, key: str, missing: list[str], texts: dict[str, str]) -> None:
     embedder = load_embedder(run.lake.settings, run.installation.embedding)
-    said = [time.monotonic()]
+    began = time.monotonic()
+    said = [began]
 
     for at in range(0, len(missing), PART):
         part = missing[at : at + PART]
 
-        def tell(done: int, _: int, seconds_left: float, before: int = at) -> None:
-            if time.monotonic() - said[0] > EVERY_SECONDS:
-                said[0] = time.monotonic()
-                log.info(f"embedded {before + done} of {len(missing)}, {seconds_left:.0f} s to go in this part")
+        def tell(done: int, _: int, __: float, before: int = at) -> None:
+            now, texts_done = time.monotonic(), before + done
+            if now - said[0] > EVERY_SECONDS:
+                said[0] = now
+                rate = texts_done / (now - began)
+                left = (len(missing) - texts_done) / rate
+                log.info(
+                    f"embedded {texts_done:,} of {len(missing):,} texts, {rate:,.0f} per second, {left:.0f} s to go"
+                )
 
         vectors = embedder.encode([texts[one] for one in part], progress=tell)
         _append(run.lake, key, part, vectors)

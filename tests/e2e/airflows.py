@@ -43,7 +43,7 @@ class Api:
         request.add_header("content-type", "application/json")
         request.add_header("authorization", f"Bearer {self._token}")
         data = None if body is None else json.dumps(body).encode()
-        with urllib.request.urlopen(request, data, timeout=60) as answer:
+        with urllib.request.urlopen(request, data, timeout=300) as answer:
             return json.loads(answer.read() or b"null")
 
     def refused(self, method: str, path: str, body: Any = None) -> int:
