@@ -43,7 +43,7 @@ def night_of(api: Api, shop: str) -> str:
 def run(count: int) -> dict[str, Any]:
     """Switch all customers on at once, wait for their nights, and return the figures."""
     shops = [f"shop_{number:02d}" for number in range(count)]
-    with tempfile.TemporaryDirectory(prefix="cradle-fleet-") as name:
+    with tempfile.TemporaryDirectory(prefix="cradle-fleet-", ignore_cleanup_errors=True) as name:
         settings = make_shops(Path(name), shops)
         with airflow_of(settings) as api:
             api.until(f"/api/v2/dags/night_{shops[-1]}", lambda answer: "dag_id" in answer)

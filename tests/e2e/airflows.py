@@ -23,7 +23,7 @@ from cradle.cli.ui import airflow, running
 from cradle.config import PROJECT, Settings
 from tests.servers import Postgres
 
-POLLS = 900  # of a second each; seven nights need some minutes on 2 cores
+POLLS = 3600  # of a second each; many nights need many minutes on 2 cores
 ENDED = ("success", "failed")
 ROLES = ("viewer", "user", "op", "admin")
 

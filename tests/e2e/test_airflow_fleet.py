@@ -24,7 +24,7 @@ from tests.nights import contents, night
 from tests.servers import Postgres
 from tests.stacks import missing
 
-pytestmark = [pytest.mark.e2e, pytest.mark.long]
+pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(1800)]
 DAY = date(2026, 11, 10)
 SHOPS = ("ada_shop", "bob_shop", "cyd_shop")
 # So that a killed task is noticed in seconds and not in minutes; nothing else is other than in production.

@@ -15,7 +15,7 @@ from cradle.config import Settings
 from tests.e2e.airflows import ROLES, Api, airflow_of
 from tests.e2e.shops import ROWS, deliver, make_shops
 
-pytestmark = [pytest.mark.e2e, pytest.mark.long]
+pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(1800)]
 DAG = "night_shop"
 WEEK = [date(2026, 11, 8) + timedelta(days=n) for n in range(7)]
 WAIT_MS = 60_000
