@@ -136,12 +136,13 @@ def test_a_run_that_is_there_keeps_its_parameters_unless_told_otherwise(api: Api
 def repeat(api: Api, run_id: str, **body: Any) -> dict[str, Any]:
     """Run a date again by a backfill and return its run."""
     before = api.runs("night_shop")[run_id]["end_date"]
-    api.backfill("night_shop", "2026-11-06", "2026-11-06", **body)
+    number = api.backfill("night_shop", "2026-11-06", "2026-11-06", **body)
     run: dict[str, Any] = api.until(
         f"/api/v2/dags/night_shop/dagRuns/{run_id}",
         lambda answer: answer["state"] in ENDED and answer["end_date"] not in (before, None),
     )
     assert run["state"] == "success"
+    api.until(f"/api/v2/backfills/{number}", lambda answer: answer["completed_at"])  # only one at a time is allowed
     return run
 
 
