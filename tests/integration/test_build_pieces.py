@@ -15,7 +15,7 @@ from cradle import names, outcomes, releases
 from cradle.catalog import open_lake, resolve, tables
 from cradle.catalog.ops import rows as ops_rows
 from cradle.cli.main import app
-from cradle.config import Settings, settings
+from cradle.config import PREFIX, Settings, settings
 from cradle.errors import BuildFailed, Fenced, MissingStep
 from cradle.examples import generate
 from dbt_project.plugins.build import build
@@ -176,8 +176,8 @@ def dbt_manifest(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_the_command_builds_one_layer(shop: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CRADLE_HOME", str(shop.home))
-    monkeypatch.setenv("CRADLE_CUSTOMERS", str(shop.customers))
+    for name, value in shop.model_dump(mode="json", exclude_defaults=True).items():
+        monkeypatch.setenv(f"{PREFIX}{name.upper()}", str(value))
     settings.cache_clear()
     try:
         done = CliRunner().invoke(app, ["build", "demo", "--date", str(DAY), "--layer", "staging"])
