@@ -9,9 +9,10 @@ STACK ?=
 GPU ?=
 FACTORY_IMAGE ?=
 BUILD_OPTIONS ?=
+STAGES ?=
 COMPOSE := docker compose --file docker/compose.yaml
 
-.PHONY: help setup demo image up down ui test test-unit test-s3 test-services test-faults test-images test-long lint lock docs
+.PHONY: help setup demo image up down ui test test-unit test-s3 test-services test-faults test-images test-long lint lock bench bench-full docs
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -78,6 +79,13 @@ lint: $(STAMP) ## Check style, types and import rules
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+bench: $(STAMP) ## Measure each stage beside its peers, at a reduced size; STAGES="ingest embed" takes some
+	$(BIN)/python -m benchmarks $(STAGES) --size reduced
+
+bench-full: $(STAMP) ## Measure them at the size of the lighting catalogue, and how cost grows
+	$(BIN)/python -m benchmarks $(STAGES) --size full
+	$(BIN)/python -m benchmarks $(STAGES) --growth --rounds 3
 
 docs: $(STAMP) ## Write the pages that are generated from the code
 	$(BIN)/python -m tests.write_docs
