@@ -16,6 +16,7 @@ NIGHT: Final[tuple[Verb, ...]] = ("ingest", "build", "chunk", "embed", "index", 
 BuildLayer = Literal["staging", "marts"]
 # What one piece of a build makes: its layer, and what belongs to it.
 BUILD_LAYERS: Final[dict[BuildLayer, tuple[Layer, ...]]] = {"staging": ("staging", "ops"), "marts": ("marts",)}
+FLEET: Final = "_fleet"  # owner of what concerns all customers; none of them may have this name
 ENVIRONMENTS: Final = ("dev_analytics", "staging_analytics", "prod_analytics")
 
 # Lineage columns of every raw table; a staging model carries the first four on.

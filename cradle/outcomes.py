@@ -17,6 +17,7 @@ from typing import Any
 from cradle import __version__
 from cradle.config import Settings, airflow_run
 from cradle.errors import Unavailable, of_a_server
+from cradle.files import write_whole
 from cradle.log import get
 from cradle.names import NIGHT
 
@@ -89,9 +90,7 @@ def _write(
         "outputs": record.outputs,
         "code_version": __version__,
     }
-    temporary = target.with_suffix(".part")
-    temporary.write_text(json.dumps(content, ensure_ascii=False, default=str), encoding="utf-8")
-    temporary.replace(target)
+    write_whole(target, json.dumps(content, ensure_ascii=False, default=str))
 
 
 def last(settings: Settings, customer: str, logical_date: date | None = None) -> dict[str, dict[str, Any]]:

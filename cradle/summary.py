@@ -12,12 +12,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from cradle import outcomes
+from cradle import names, outcomes
 from cradle.config import Settings
 from cradle.errors import NightsFailed
+from cradle.files import write_whole
 
 NOTE = 1000  # characters; Airflow keeps no longer note
-FLEET = "_fleet"  # no customer may have this name
 
 
 class Summary(BaseModel):
@@ -59,7 +59,7 @@ def write_summary(settings: Settings, customer: str, logical_date: date, run: st
     for name, one in broken.items():
         lines += ["", f"**{name}** ended with {one['error']['type']}:", "", "```text", one["error"]["message"], "```"]
     text = "\n".join(lines) + "\n"
-    path = _write(summary_path(settings, customer, run), f"# Run {run}\n\n{text}")
+    path = write_whole(summary_path(settings, customer, run), f"# Run {run}\n\n{text}")
     rejects = [one["counts"].get("rejects") for one in made if one["verb"] == "release" and one["ok"]]
     return Summary(path=path, failed=tuple(broken or ill), rejects=rejects[-1] if rejects else None, text=text)
 
@@ -71,14 +71,6 @@ def note_of(settings: Settings, customer: str, run: str) -> str | None:
         return None
     text = path.read_text(encoding="utf-8").partition("\n\n")[2]
     return text if len(text) <= NOTE else text[: NOTE - 2].rstrip() + " …"
-
-
-def _write(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
-    return path
 
 
 def _line(one: dict[str, Any]) -> str:
@@ -117,7 +109,9 @@ def write_fleet(settings: Settings, fleet_run: str, run: str, states: dict[str, 
     lines += [
         f"| {customer} | {state} |" for customer, state in sorted(states.items(), key=lambda one: one[0] not in ill)
     ]
-    path = _write(summary_path(settings, FLEET, fleet_run), f"# Run {fleet_run}\n\n" + "\n".join(lines) + "\n")
+    path = write_whole(
+        summary_path(settings, names.FLEET, fleet_run), f"# Run {fleet_run}\n\n" + "\n".join(lines) + "\n"
+    )
     if ill:
         named = ", ".join(f"{customer} ({state})" for customer, state in sorted(ill.items()))
         raise NightsFailed(

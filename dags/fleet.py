@@ -51,14 +51,13 @@ def summary() -> str:
     context = get_current_context()
     run_id, count = f"fleet__{context['run_id']}", context["ti"].get_dr_count
 
-    def state(name: str) -> str:
-        known = ("success", "failed", "queued", "running")
-        found = (one for one in known if count(dag_id=f"night_{name}", run_ids=[run_id], states=[one]))
-        return next(found, "not started")
+    def stands(name: str, *states: str) -> bool:
+        return bool(count(dag_id=f"night_{name}", run_ids=[run_id], states=list(states)))
 
-    states = {name: state(name) for name in context["params"]["customers"]}
-    if {"queued", "running"} & set(states.values()):
+    chosen = context["params"]["customers"]
+    if any(stands(name, "queued", "running") for name in chosen):
         raise AirflowRescheduleException(datetime.now(UTC) + WAIT)
+    states = {name: next((one for one in ("success", "failed") if stands(name, one)), "not started") for name in chosen}
     return str(write_fleet(settings(), context["run_id"], run_id, states))
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import DagRunTriggerException
-from night_run import day_of, in_terminal
+from night_run import date_of, day_of, in_terminal
 from night_turn import give_turn_back
 
 from cradle.config import settings
-from cradle.customers import interval_of, load_customer, night_date
+from cradle.customers import interval_of, load_customer
 
 log = logging.getLogger(__name__)
 START = {"reset_dag_run": False, "skip_when_already_exists": True, "wait_for_completion": False, "deferrable": False}
@@ -68,8 +68,7 @@ def tell_failure(context: Any) -> None:
 
     run = context["dag_run"]
     name = run.dag_id.removeprefix("night_")
-    day = night_date(load_customer(settings().customers, name), run.logical_date, run.run_after)
-    alerts.run_failed(settings(), name, day, run_id=run.run_id, dag_id=run.dag_id)
+    alerts.run_failed(settings(), name, date_of(name, run), run_id=run.run_id, dag_id=run.dag_id)
 
 
 @task

@@ -15,7 +15,11 @@ from cradle.errors import EpochRefused
 
 def day_of(name: str) -> date:
     """Return the logical date of this run."""
-    run = get_current_context()["dag_run"]
+    return date_of(name, get_current_context()["dag_run"])
+
+
+def date_of(name: str, run: Any) -> date:
+    """Return the logical date of a run."""
     return night_date(load_customer(settings().customers, name), run.logical_date, run.run_after)
 
 

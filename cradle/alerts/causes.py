@@ -14,12 +14,13 @@ from typing import Self
 
 from pydantic import BaseModel
 
+from cradle import names
 from cradle.alerts.alarm import Alarm, Kind
 from cradle.alerts.targets import Target
 from cradle.config import Settings
+from cradle.files import write_whole
 
 WINDOW = timedelta(hours=12)  # in which a cause is told once
-FLEET = "_fleet"  # owner of the causes that hit many customers
 
 
 class Telling(BaseModel):
@@ -107,10 +108,7 @@ def locked(settings: Settings) -> Iterator[None]:
 
 def save(path: Path, content: BaseModel) -> None:
     """Write a small file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part")
-    temporary.write_text(content.model_dump_json(), encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, content.model_dump_json())
 
 
 def save_cause(settings: Settings, alarm: Alarm, cause: Cause) -> None:
@@ -120,10 +118,12 @@ def save_cause(settings: Settings, alarm: Alarm, cause: Cause) -> None:
 
 def open_causes(settings: Settings, owner: str | None = None) -> list[tuple[Path, Cause]]:
     """Return the causes of one customer or of the fleet that are not over, oldest first; None: all."""
-    folders = [settings.alerts() / owner] if owner else [*settings.alerts().glob("[a-z]*"), settings.alerts() / FLEET]
+    folders = (
+        [settings.alerts() / owner] if owner else [*settings.alerts().glob("[a-z]*"), settings.alerts() / names.FLEET]
+    )
     found = [(path, Cause.model_validate_json(path.read_bytes())) for one in folders for path in one.glob("*.json")]
     return sorted((one for one in found if one[1].well_at is None), key=lambda one: one[1].first_at)
 
 
 def _path(settings: Settings, alarm: Alarm) -> Path:
-    return settings.alerts() / (FLEET if alarm.server else alarm.customer) / f"{alarm.key}.json"
+    return settings.alerts() / (names.FLEET if alarm.server else alarm.customer) / f"{alarm.key}.json"

@@ -91,7 +91,8 @@ def deadline_missed(
     settings: Settings, customer: str, logical_date: date, *, run_id: str, dag_id: str, now: datetime | None = None
 ) -> Told:
     """Tell that a run has not ended within its deadline; it goes on."""
-    ended = [one["verb"] for one in outcomes.attempts(settings, customer, logical_date) if one["ok"]]
+    attempts = outcomes.attempts(settings, customer, logical_date)
+    ended = [one["verb"] for one in attempts if one["ok"]]
     last = f"the last step that ended is {ended[-1]}" if ended else "no step has ended yet"
     alarm = Alarm(
         kind="late",
@@ -105,7 +106,7 @@ def deadline_missed(
         ),
         cause="deadline",
         link=run_link(settings, dag_id, run_id),
-        counts=_counts(outcomes.attempts(settings, customer, logical_date), run_id),
+        counts=_counts(attempts, run_id),
     )
     return raise_alarms(settings, [alarm], now)
 
@@ -159,7 +160,8 @@ def broken_file(settings: Settings, customer: str, said: str) -> Alarm:
 
 def run_well(settings: Settings, customer: str, logical_date: date, *, now: datetime | None = None) -> Told:
     """Tell whoever was alarmed that the night is well again; a run without an image leaves a missing one missing."""
-    ended = [one["verb"] for one in outcomes.attempts(settings, customer, logical_date) if one["ok"]]
+    attempts = outcomes.attempts(settings, customer, logical_date)
+    ended = [one["verb"] for one in attempts if one["ok"]]
     kinds = NIGHT if "verify" in ended else tuple(kind for kind in NIGHT if kind != "no image")
     return nights_well(settings, [(customer, logical_date)], kinds, now)
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from cradle import names
 from cradle.alerts.alarm import NIGHT, Alarm, Kind, night
-from cradle.alerts.causes import FLEET, Cause, locked, open_causes, save, save_cause
+from cradle.alerts.causes import Cause, locked, open_causes, save, save_cause
 from cradle.alerts.message import Entry, tell_alarms, tell_recovery
 from cradle.alerts.outbox import deliver, put, waiting
 from cradle.alerts.targets import Target, targets
@@ -83,7 +84,7 @@ def _end(
     """Mark nights as well in their causes; one that hit several is over when the last of them is well."""
     wanted = {night(customer, settings.environment, day) for customer, day in nights}
     touched = []
-    for owner in dict.fromkeys([*(customer for customer, _ in nights), FLEET]):
+    for owner in dict.fromkeys([*(customer for customer, _ in nights), names.FLEET]):
         for path, cause in open_causes(settings, owner):
             hit = wanted & cause.nights.keys()
             if cause.kind in kinds and hit:

@@ -27,6 +27,7 @@ from cradle.bake.tarball import write_layer, write_tar_layer
 from cradle.config import PROJECT, Settings, clean_environment
 from cradle.digest import canonical_hash, file_sha256
 from cradle.errors import ConfigError, MissingStep
+from cradle.files import write_whole
 from cradle.log import get
 
 log = get("base")
@@ -85,7 +86,7 @@ def build_base(settings: Settings, rootfs: Path | None = None, *, again: bool = 
     known = folder / "keys" / key
     if known.is_file() and not again and (folder / known.read_text()).is_dir():
         digest = known.read_text()
-        _write(folder / "current", digest)
+        write_whole(folder / "current", digest)
         return _result(folder / digest, clock, reused=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".building-") as name:
         work = Path(name)
@@ -95,8 +96,8 @@ def build_base(settings: Settings, rootfs: Path | None = None, *, again: bool = 
         if not target.is_dir():
             (work / "layout").rename(target)
     known.parent.mkdir(exist_ok=True)
-    _write(known, target.name)
-    _write(folder / "current", target.name)
+    write_whole(known, target.name)
+    write_whole(folder / "current", target.name)
     return _result(target, clock, reused=False)
 
 
@@ -174,9 +175,3 @@ def _result(layout: Path, clock: float, *, reused: bool) -> BaseResult:
     size = sum(path.stat().st_size for path in (layout / "blobs" / "sha256").iterdir())
     seconds = round(time.monotonic() - clock, 1)
     return BaseResult(digest=oci.image_of(layout), bytes=size, layout=layout, seconds=seconds, reused=reused)
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".part")
-    temporary.write_text(text)
-    temporary.replace(path)

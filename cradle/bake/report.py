@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from cradle.config import Settings
+from cradle.files import write_whole
 
 if TYPE_CHECKING:
     from cradle.bake.verify import VerifyResult
@@ -27,7 +28,5 @@ def write_report(settings: Settings, customer: str, result: VerifyResult) -> Pat
     )
     page = path.with_suffix(".html")
     page.write_text(pages.get_template("report.html").render(result=result), encoding="utf-8")
-    temporary = path.with_suffix(".part")
-    temporary.write_text(result.model_dump_json(indent=1), encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, result.model_dump_json(indent=1))
     return page

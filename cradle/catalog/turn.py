@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from cradle.catalog.run import run_lock
 from cradle.config import Settings
 from cradle.errors import Unavailable
+from cradle.files import write_whole
 from cradle.log import get
 
 log = get("turn")
@@ -55,11 +56,7 @@ def take_turn(
             return now
         if now is None or now.run != run:
             taken = Turn(run=run, terminal=terminal, logical_date=logical_date, since=datetime.now(UTC))
-            path = _path(settings, customer)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_suffix(".part")
-            temporary.write_text(taken.model_dump_json(), encoding="utf-8")
-            temporary.replace(path)
+            write_whole(_path(settings, customer), taken.model_dump_json())
         return None
 
 

@@ -70,10 +70,8 @@ def run_night(
         run_id, state = _run(settings, known, day, conf, watch)
     if watch.error is not None:
         raise watch.error
-    if state != "success" and (error := told(watch, run_id)):
-        raise error
     if state != "success":
-        raise Unavailable(
+        raise told(watch, run_id) or Unavailable(
             f"night of {customer}, {day}: Airflow ended the run as {state!r}, and no task said why. Read "
             f"{settings.airflow() / 'logs' / 'night.log'}, then run `cradle night {customer} --date {day}` again."
         )

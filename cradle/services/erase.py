@@ -17,6 +17,7 @@ from cradle import names
 from cradle.catalog.connect import connect
 from cradle.config import Settings
 from cradle.errors import ConfigError
+from cradle.files import write_whole
 from cradle.secrets import ANY, forget_secrets, has_secret
 from cradle.services import s3
 from cradle.services.polaris import Management
@@ -127,12 +128,8 @@ def _delete(store: Any, bucket: str, key: str, version: str | None) -> None:
 
 
 def _write_tombstone(settings: Settings, customer: str, content: dict[str, Any]) -> None:
-    path = tombstone_path(settings, customer)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part")
     told = {"customer": customer, "at": datetime.now(UTC).isoformat(), **content}
-    temporary.write_text(json.dumps(told), encoding="utf-8")
-    temporary.replace(path)
+    write_whole(tombstone_path(settings, customer), json.dumps(told))
 
 
 def is_erased(settings: Settings, customer: str) -> bool:

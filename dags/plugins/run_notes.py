@@ -14,7 +14,8 @@ from airflow.utils.session import create_session
 from sqlalchemy.orm import object_session
 
 from cradle.config import settings
-from cradle.summary import FLEET, note_of
+from cradle.names import FLEET
+from cradle.summary import note_of
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +32,7 @@ def tell(dag_run: Any) -> None:
         return
     if note:
         # In the scheduler the run is locked by its own session, so that no other may write; `cradle night` has none.
-        with (
-            contextlib.nullcontext(object_session(dag_run)) if object_session(dag_run) else create_session() as session
-        ):
+        with contextlib.nullcontext(own) if (own := object_session(dag_run)) else create_session() as session:
             written = DagRunNote(note)
             written.dag_run_id = dag_run.id
             session.merge(written)

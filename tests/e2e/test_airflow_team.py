@@ -135,7 +135,6 @@ def test_the_pages_of_the_week_show_what_happened(page: Any, api: Api, screensho
     screenshot(page, "airflow-week")
     page.goto(f"{api.address}/dags/{DAG}/backfills")
     page.get_by_text("2026").first.wait_for(timeout=WAIT_MS)
-    screenshot(page, "airflow-backfills")
     events = api("GET", "/api/v2/assets/events?name_pattern=shop.release&limit=100")["asset_events"]
     told = [one for one in events if one["name"] == "shop.release"]
     assert {one["extra"]["logical_date"] for one in told} >= {str(day) for day in WEEK}
