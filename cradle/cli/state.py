@@ -13,7 +13,7 @@ import typer
 
 from cradle.cli.current import status_of
 from cradle.cli.output import AsJson, CustomerName, Date, emit, size, stderr, table
-from cradle.cli.verbs import day, ready
+from cradle.cli.verbs import date_of, day, ready
 from cradle.config import Settings
 from cradle.errors import CradleError
 
@@ -117,6 +117,15 @@ def generate(
     example: Annotated[str, typer.Argument(help="demo, lightnet or eaton.")],
     seed: Annotated[int, typer.Option(help="Seed of the random numbers.")] = 42,
     rows: Annotated[int | None, typer.Option(help="Orders or products; none: full size.")] = None,
+    changed: Annotated[
+        float | None, typer.Option(help="Lightnet's next delivery: share of its products that changed, e.g. 0.01.")
+    ] = None,
+    changed_files: Annotated[
+        int | None, typer.Option(help="Files in which the changes stand; none: all of them.")
+    ] = None,
+    when: Annotated[
+        str | None, typer.Option("--date", help="Write into the inbox's folder of this date, YYYY-MM-DD.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write an example customer's files into its inbox. Example: cradle generate lightnet --rows 2000"""
@@ -125,7 +134,18 @@ def generate(
     from cradle.examples import generate as make
 
     found = ready()
-    made = make(example, found.inbox(example), seed=seed, rows=rows)
+    dated = date_of(when) if when else None
+    with stderr.status(f"{example} ...") as line:
+        made = make(
+            example,
+            found.inbox(example),
+            seed=seed,
+            rows=rows,
+            changed=changed,
+            changed_files=changed_files,
+            day=dated,
+            told=lambda files, written: line.update(f"{example}: {files} files, {size(written)}"),
+        )
     facts = [("files", len(made.files)), ("new or changed", made.written), ("size", size(made.bytes))]
     emit(asdict(made), as_json, f"{example}: {found.inbox(example)}", facts)
 

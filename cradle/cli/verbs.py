@@ -35,6 +35,15 @@ def day(found: Settings, customer: str, text: str | None) -> date:
     known = load_customer(found.customers, customer)
     if text is None:
         return night_date(known, None, datetime.now(known.operation.zone))
+    return date_of(text)
+
+
+def date_of(text: str) -> date:
+    """Return a date that a user gave.
+
+    Raises:
+        ConfigError: not a date.
+    """
     try:
         return date.fromisoformat(text)
     except ValueError as error:

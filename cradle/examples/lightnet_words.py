@@ -28,7 +28,7 @@ OPTICS: Final = (("H", "90"), ("M", "60"), ("N", "24"), ("W", "120"))
 FINISHES: Final = (("W", "weiß"), ("B", "schwarz"), ("Q", "silber"), ("G", "graphit"))
 SENTENCES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "de": (
-        "{name}: {kind} mit {light}em Licht für klare, ruhige Räume.",
+        "{name} ist eine {kind} für klare, ruhige Räume.",
         (
             "Das Gehäuse besteht aus stranggepresstem Aluminium und ist pulverbeschichtet.",
             "Die mikroprismatische Abdeckung begrenzt die Blendung an Bildschirmarbeitsplätzen.",
@@ -42,10 +42,22 @@ SENTENCES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
             "Die indirekte Komponente hellt die Decke auf und lässt den Raum höher wirken.",
             "Das Leuchtmittel kann von einer Fachkraft gewechselt werden.",
             "Prüfzeichen und Datenblätter liegen der Lieferung bei.",
+            "Zwischen den Leuchten eines Lichtbands entsteht kein dunkler Stoß.",
+            "Der Reflektor aus eloxiertem Reinaluminium lenkt das Licht auf Regal und Ware.",
+            "Die Dichtung aus Silikon hält Staub und Strahlwasser auch nach Jahren ab.",
+            "Ein Präsenzmelder schaltet das Licht in selten begangenen Fluren zurück.",
+            "Die Abdeckung aus Sicherheitsglas widersteht Ammoniak und Reinigungsmitteln.",
+            "Der Kopf ist um 355 Grad drehbar und um 90 Grad schwenkbar.",
+            "Das Licht ist frei von sichtbarem Flimmern und für Videoaufnahmen geeignet.",
+            "Seilabhängung und Deckenbaldachin sind im Lieferumfang enthalten.",
+            "Die Farbwiedergabe lässt Haut, Holz und Textilien natürlich erscheinen.",
+            "Bei Umgebungen bis 50 Grad Celsius arbeitet die Leuchte ohne Minderung des Lichtstroms.",
+            "Ein Tageslichtsensor hält die Beleuchtungsstärke auf der Arbeitsfläche gleich.",
+            "Alle Oberflächen lassen sich ohne Werkzeug reinigen und tragen keine sichtbaren Schrauben.",
         ),
     ),
     "en": (
-        "{name}: {kind} with {light} light for clear, quiet rooms.",
+        "{name} is an {kind} for clear, quiet rooms.",
         (
             "The body is made of extruded aluminium and powder-coated.",
             "The micro-prismatic cover limits glare at computer workplaces.",
@@ -59,9 +71,34 @@ SENTENCES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
             "The indirect part brightens the ceiling and makes the room look higher.",
             "A qualified person can replace the light source.",
             "Certificates and data sheets come with the delivery.",
+            "No dark joint shows between the luminaires of a continuous line.",
+            "The reflector of anodised pure aluminium guides the light to shelf and goods.",
+            "The silicone gasket keeps dust and water jets out, even after years.",
+            "A presence detector dims the light in corridors that few people use.",
+            "The cover of safety glass withstands ammonia and cleaning agents.",
+            "The head turns by 355 degrees and tilts by 90 degrees.",
+            "The light is free of visible flicker and suits video recording.",
+            "Suspension wires and ceiling canopy are part of the delivery.",
+            "The colour rendering makes skin, wood and textiles look natural.",
+            "Up to 50 degrees Celsius around it the luminaire works without loss of flux.",
+            "A daylight sensor keeps the illuminance on the work surface constant.",
+            "All surfaces can be cleaned without tools and show no screws.",
         ),
     ),
 }
+# A series beyond the first ten is called by a stem and a form.
+STEMS: Final = (
+    "Alvora", "Ambit", "Arcus", "Bellis", "Brevo", "Candor", "Cirro", "Clivo", "Corona", "Delta", "Disca", "Domo",
+    "Elara", "Etris", "Fenja", "Filo", "Fluxa", "Forma", "Galia", "Glans", "Helio", "Hydra", "Inlay", "Isola",
+    "Jolin", "Kanto", "Kubus", "Lamina", "Limba", "Lucent", "Lyra", "Mantis", "Meridia", "Modul", "Nadir", "Nimbo",
+    "Norda", "Octa", "Ondo", "Opala", "Pagina", "Panel", "Planar", "Prisma", "Quadra", "Quanta", "Radius", "Remo",
+    "Rondo", "Sagita", "Scala", "Sirra", "Solea", "Spica", "Tavola", "Tectra", "Torso", "Trapez", "Umbra", "Unico",
+    "Valea", "Vento", "Vertex", "Vista", "Xeno", "Ypsil", "Zefir", "Zenit", "Zona", "Zylin",
+)  # fmt: skip
+FORMS: Final = (
+    "", "-A", "-B", "-C", "-D", "-E", "-R", "-S", "-X", "Mini", "Maxi", "Slim", "Pro", "Eco", "Plus", "Duo", "Trio",
+    "Line", "Round", "Square", "II",
+)  # fmt: skip
 # file name, title, paragraphs
 GUIDES: Final = (
     (
@@ -122,7 +159,7 @@ ATTRIBUTES: Final[tuple[tuple[str, str, str, Any], ...]] = (
     ("series", "Serie", "text", ()),
     ("description_de", "Beschreibung", "text", ()),
     ("description_en", "Description", "text", ()),
-    ("gtin", "GTIN", "text", ("4019283746501", "4019283746518", "4019283746525", "4019283746532")),
+    ("gtin", "GTIN", "text", ()),
     ("etim_class", "ETIM-Klasse", "text", ("EC001743", "EC002892", "EC000758", "EC000986")),
     ("power_w", "Leistung [W]", "decimal", (0, 0)),
     ("luminous_flux_lm", "Lichtstrom [lm]", "integer", (0, 0)),
