@@ -10,6 +10,8 @@ GPU ?=
 FACTORY_IMAGE ?=
 BUILD_OPTIONS ?=
 STAGES ?=
+WORKERS ?= 2
+SPREAD := -n $(WORKERS) --dist loadfile
 COMPOSE := docker compose --file docker/compose.yaml
 
 .PHONY: help setup demo image up down ui test test-unit test-s3 test-services test-faults test-images test-long lint lock bench bench-full docs
@@ -53,14 +55,14 @@ down: ## Stop them; the data stay
 ui: $(STAMP) ## Start Airflow, the dashboards and the API of the image; Ctrl-C stops all three
 	@$(BIN)/cradle ui $(CUSTOMER)
 
-test: $(STAMP) lint test-unit ## Check the code and run all tests but the long ones and those that need servers or an engine
-	$(BIN)/python -m pytest -q -m "not long and not engine" --ignore=tests/unit
+test: $(STAMP) lint test-unit ## Check the code, run all tests that need no servers, no engine and no hour; WORKERS=4 spreads them wider
+	$(BIN)/python -m pytest -q $(SPREAD) -m "not long and not engine" --ignore=tests/unit
 
 test-unit: $(STAMP) ## Run the unit tests
-	$(BIN)/python -m pytest -q tests/unit
+	$(BIN)/python -m pytest -q $(SPREAD) tests/unit
 
 test-s3: $(STAMP) ## Run the behaviour tests over PostgreSQL and an S3 server
-	$(BIN)/python -m pytest -q --backend s3 tests
+	$(BIN)/python -m pytest -q $(SPREAD) --backend s3 tests
 
 test-services: $(STAMP) ## Run them over SeaweedFS, Polaris and PostgreSQL, and the tests of roles and isolation
 	$(BIN)/python -m pytest -q --backend services -m "not faults" tests

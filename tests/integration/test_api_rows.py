@@ -245,8 +245,13 @@ def test_answers_are_compressed_for_who_can_read_it(api: TestClient) -> None:
         plain = api.get(ORDERS, params=params, headers={"Accept-Encoding": "identity"})
         assert "content-encoding" not in plain.headers
         if kind != "parquet":
-            assert gzip.decompress(raw) == plain.content
+            assert _content(kind, gzip.decompress(raw)) == _content(kind, plain.content)
             assert len(raw) < len(plain.content) / 2
+
+
+def _content(kind: str, body: bytes) -> Any:
+    """Return what an answer says; where Arrow's batches end depends on how busy the machine is."""
+    return ipc.open_stream(body).read_all().combine_chunks() if kind == "arrow" else body
 
 
 def test_too_long_addresses_and_bodies_are_refused(api: TestClient, root: Path) -> None:
