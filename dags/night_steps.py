@@ -26,6 +26,7 @@ STEPS = {
     "publish": ("cradle.delivery.publish:publish", "bake", "Put the verified image into the archive, signed, once."),
 }
 VECTORS = ("chunk", "embed", "index")
+ONCE = {"verify": {"once": True}}  # step → options of the night beside those of the command
 AFTER = {"bake": "bake", "verify": "bake", "publish": "publish"}  # after the release: task → its switch in the form
 
 

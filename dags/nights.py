@@ -13,7 +13,7 @@ from night_assets import outlets
 from night_defaults import common, deadline
 from night_end import read_customer_file, report, tell_failure
 from night_form import DOC, form
-from night_steps import AFTER, STEPS, VECTORS, ingest, preview, step
+from night_steps import AFTER, ONCE, STEPS, VECTORS, ingest, preview, step
 
 from cradle.config import settings
 from cradle.customers import Customer, Operation, customer_names, load_customer
@@ -45,7 +45,7 @@ def fill(customer: Customer) -> None:
     first = preview(name)
     loaded = ingest.override(pool="services").partial(name=name).expand(source=first)
     release = add(customer, "release", attempt=built["attempt"])
-    after = {verb: add(customer, verb, release_id=release["release_id"]) for verb in AFTER}
+    after = {verb: add(customer, verb, release_id=release["release_id"], **ONCE.get(verb, {})) for verb in AFTER}
     end = report(name).as_teardown()
     chain(first, loaded, group, *(add(customer, verb) for verb in VECTORS), release, *after.values(), end)
 

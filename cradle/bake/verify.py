@@ -17,31 +17,31 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 
-import duckdb
 from pydantic import BaseModel, ConfigDict
 
-from cradle import oci, releases
+from cradle import releases
 from cradle.bake.base import base_layout
 from cradle.bake.container import ContainerReport, run_container
-from cradle.bake.damage import damaged_files
+from cradle.bake.contents import check_blobs, check_files, check_table, check_vectors
 from cradle.bake.engine import Engine, find_engine
-from cradle.bake.exports import check_key_index
 from cradle.bake.identity import check_index
 from cradle.bake.image import layout_of
 from cradle.bake.origin import check_origin
 from cradle.bake.promises import promises
-from cradle.bake.report import write_report
+from cradle.bake.report import report_path, write_report
 from cradle.bake.unpack import images, unpack, unpack_into
-from cradle.catalog import open_lake
+from cradle.catalog import Lake, open_lake
+from cradle.catalog.images import happened
 from cradle.config import PROJECT, Settings, clean_environment
-from cradle.digest import content_digest, file_sha256
 from cradle.errors import CradleError, MissingStep, VerifyFailed
 from cradle.log import get
-from cradle.manifest import FILE, Manifest, read_manifest
+from cradle.manifest import Manifest, read_manifest
 from cradle.outcomes import outcome
-from cradle.vectors.flat import FlatIndex
+from cradle.releases import Release
 
 log = get("verify")
+CHECKS_FORMAT = 1  # raised when a check is added or finds more: images are then verified anew
+NO_ENGINE = "no container engine answers here"
 
 
 class Check(BaseModel):
@@ -70,9 +70,17 @@ class VerifyResult(BaseModel):
 
 
 def verify(
-    settings: Settings, customer: str, logical_date: date | None = None, *, release_id: str | None = None
+    settings: Settings,
+    customer: str,
+    logical_date: date | None = None,
+    *,
+    release_id: str | None = None,
+    once: bool = False,
 ) -> VerifyResult:
     """Verify the image of a release: the one named, else the newest of a date, else the current one.
+
+    Args:
+        once: hash the blobs only, when the same image passed the same checks before; not with full refresh.
 
     Raises:
         MissingStep: the release was never baked.
@@ -87,19 +95,52 @@ def verify(
             raise MissingStep(
                 f"release {release.short_id} of {customer} has no image in {layout}. Run `cradle bake {customer}`."
             )
-        result = verify_image(settings, layout, digest, partial(check_origin, lake, release))
+        known = _again(settings, lake, release, layout, digest) if once and not settings.full_refresh else None
+        result = known or verify_image(settings, layout, digest, partial(check_origin, lake, release))
         noted.counts = {"checks": len(result.checks), "failed": sum(not check.ok for check in result.checks)}
-        noted.outputs = {"digest": digest, "answer_seconds": result.answer_seconds}
-        write_report(settings, customer, result)
+        noted.outputs = {"digest": digest, "answer_seconds": result.answer_seconds, "known": known is not None}
+        if known is None:
+            write_report(settings, customer, result)
         if not result.verified:
             lines = "\n".join(f"  {check.name}: {check.detail}" for check in result.checks if not check.ok)
             raise VerifyFailed(f"image {digest} of {customer} is not what its manifest promises:\n{lines}")
         unpack(settings, customer, digest)
-        events = releases.image_events(lake, release.release_id)
-        baked = next((row for row in events if row["digest"] == digest and row["event"] == "baked"), None)
-        size = baked["bytes"] if baked else 0
-        releases.record_image_event(lake, release.release_id, "verified", digest, size, [])
+        if known is None:
+            events = releases.image_events(lake, release.release_id)
+            baked = next((row for row in events if row["digest"] == digest and row["event"] == "baked"), None)
+            size = baked["bytes"] if baked else 0
+            by = _by(started=result.container.ran)
+            releases.record_image_event(lake, release.release_id, "verified", digest, size, [], **by)
         return result
+
+
+def _by(*, started: bool) -> dict[str, object]:
+    return {"checks": CHECKS_FORMAT, "started": started}
+
+
+def _again(settings: Settings, lake: Lake, release: Release, layout: Path, digest: str) -> VerifyResult | None:
+    """Return the report of an image that passed all checks before, its blobs hashed anew; None: verify it.
+
+    All other checks follow from the blobs and from what a release pins, and neither ever changes.
+    """
+    path = report_path(settings, release.customer, digest)
+    started = happened(lake, release.release_id, "verified", digest, **_by(started=True))
+    if not path.is_file() or not (
+        started or happened(lake, release.release_id, "verified", digest, **_by(started=False))
+    ):
+        return None
+    report = VerifyResult.model_validate_json(path.read_bytes())
+    if not report.verified:
+        return None  # it was damaged since, and may be mended
+    if not started and report.container.reason == NO_ENGINE and find_engine() is not None:
+        return None  # it can be started now
+    checks: list[Check] = []
+    _check(checks, "blobs", lambda: check_blobs(layout, digest))
+    _check(checks, "index", lambda: check_index(layout))
+    if not all(check.ok for check in checks):
+        return None  # the whole verification says what is damaged
+    checks.append(Check(name="verified before", ok=True, detail=f"{len(report.checks)} checks", seconds=0.0))
+    return report.model_copy(update={"checks": tuple(checks)})
 
 
 def verify_image(
@@ -114,7 +155,7 @@ def verify_image(
     with tempfile.TemporaryDirectory(dir=_scratch(settings)) as name:
         root = Path(name) / "root"
         root.mkdir()
-        _check(checks, "blobs", lambda: _blobs(layout, digest))
+        _check(checks, "blobs", lambda: check_blobs(layout, digest))
         if checks[-1].ok:
             _check(checks, "index", lambda: check_index(layout))
         if checks[-1].ok:
@@ -141,10 +182,10 @@ def verify_image(
 
 
 def _contents(checks: list[Check], layout: Path, digest: str, root: Path, manifest: Manifest) -> None:
-    _check(checks, "files", lambda: _files(root, manifest))
+    _check(checks, "files", lambda: check_files(root, manifest))
     for table in manifest.tables:
-        _check(checks, f"table {table}", partial(_table, root, manifest, table))
-    _check(checks, "vectors", lambda: _vectors(root, manifest))
+        _check(checks, f"table {table}", partial(check_table, root, manifest, table))
+    _check(checks, "vectors", lambda: check_vectors(root, manifest))
     for name, test in promises(layout, digest, root, manifest).items():
         _check(checks, name, test)
 
@@ -170,67 +211,6 @@ def _read(checks: list[Check], root: Path) -> Manifest | None:
     found: list[Manifest] = []
     _check(checks, "manifest", lambda: found.append(read_manifest(root)))
     return found[0] if found else None
-
-
-def _blobs(layout: Path, digest: str) -> str:
-    manifest = oci.get_json(layout, digest)
-    oci.get_json(layout, manifest["config"]["digest"])
-    for entry in manifest["layers"]:
-        path = oci.blob_path(layout, entry["digest"])
-        name = entry.get("annotations", {}).get("cradle.layer", "base")
-        if not path.is_file():
-            raise VerifyFailed(f"layer {name}: blob {entry['digest']} is missing")
-        if path.stat().st_size != entry["size"] or f"sha256:{file_sha256(path)}" != entry["digest"]:
-            found = ", ".join(damaged_files(layout, manifest, entry)) or "outside of its files"
-            raise VerifyFailed(f"layer {name}: blob {entry['digest']} is damaged ({found})")
-    return f"{len(manifest['layers'])} layers"
-
-
-def _files(root: Path, manifest: Manifest) -> str:
-    have = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()} - {FILE}
-    missing, extra = sorted(manifest.files.keys() - have), sorted(have - manifest.files.keys())
-    if missing or extra:
-        raise VerifyFailed(
-            f"missing: {', '.join(missing) or 'none'}; not in the manifest: {', '.join(extra) or 'none'}"
-        )
-    for path, entry in manifest.files.items():
-        if (root / path).stat().st_size != entry.bytes or file_sha256(root / path) != entry.sha256:
-            raise VerifyFailed(f"{path} is not the file that was baked")
-    return f"{len(have)} files"
-
-
-def _table(root: Path, manifest: Manifest, table: str) -> str:
-    entry = manifest.tables[table]
-    con = duckdb.connect(":memory:")
-    con.execute("set TimeZone = 'UTC'")
-    relation = f"read_parquet('{root / entry.file}')"
-    (rows,) = con.execute(f"select count(*) from {relation}").fetchall()[0]
-    if rows != entry.rows:
-        raise VerifyFailed(f"{entry.file} holds {rows} rows where {entry.rows} are promised")
-    if content_digest(con, relation) != entry.content_digest:
-        raise VerifyFailed(f"{entry.file} holds other rows than the pinned snapshot {entry.snapshot_id}")
-    if entry.key_index:
-        check_key_index(root / entry.key_index, root / entry.file, entry.key)
-    return f"{rows} rows"
-
-
-def _vectors(root: Path, manifest: Manifest) -> str:
-    entry = manifest.vectors
-    if entry is None:
-        return "none promised"
-    index = FlatIndex(*(root / part for part in entry.parts))
-    con = duckdb.connect(":memory:")
-    ids = con.execute(f"select chunk_id from read_parquet('{root / entry.chunks}')").fetchall()
-    tables = [one for name, one in manifest.tables.items() if name.endswith("_chunks")]
-    known = {row for one in tables for row in con.execute(f"select chunk_id from '{root / one.file}'").fetchall()}
-    if not index.count == entry.count == len(ids) or index.dimension != entry.dimension:
-        raise VerifyFailed(
-            f"the vectors are {index.count} x {index.dimension}, {entry.chunks} {len(ids)} rows; promised are "
-            f"{entry.count} x {entry.dimension}"
-        )
-    if set(ids) != known:
-        raise VerifyFailed(f"{entry.chunks} names other chunks than the tables hold")
-    return f"{entry.count} x {entry.dimension}"
 
 
 def _ask(checks: list[Check], root: Path) -> float:
@@ -261,7 +241,7 @@ def _start(settings: Settings, checks: list[Check], layout: Path, digest: str, m
         return ContainerReport(ran=False, reason="the image has no base: run `cradle base build`, then bake again")
     engine = find_engine()
     if engine is None:
-        return ContainerReport(ran=False, reason="no container engine answers here")
+        return ContainerReport(ran=False, reason=NO_ENGINE)
     reports: list[ContainerReport] = []
     _keep_base(settings, engine, manifest.base)
     _check(checks, "container", lambda: reports.append(run_container(engine, layout, digest)))

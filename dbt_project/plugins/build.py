@@ -22,6 +22,7 @@ from cradle.config import Settings
 from cradle.errors import Fenced, MissingStep
 from cradle.outcomes import outcome
 from dbt_project.plugins.invoke import run_dbt
+from dbt_project.plugins.known import build_key, recall, remember
 from dbt_project.plugins.lake import Build
 
 BUILDABLE = ["--indirect-selection", "buildable"]  # no test of a layer that this call does not build
@@ -90,7 +91,7 @@ def build(
         state = delivered(run)
         noted.inputs = {role: state.digest(role) for role in sorted(run.roles)} | ({"layer": layer} if layer else {})
         current = Build(run, state, staged(run, state) if layer == "marts" else {})
-        tests = _dbt_build(settings, current, layer)
+        tests = _tested(settings, current, layer)
         ends = layer != "staging" and releases.may_publish(run.lake, logical_date)
         moved = publish(run.lake, {pin.table: pin.snapshot_id for pin in current.pins().values()}) if ends else []
         result = BuildResult(
@@ -167,6 +168,17 @@ def _unstaged(run: Run, what: str) -> MissingStep:
         f"customer {name}: {what}. Run `cradle build {name} --layer staging --date {run.logical_date}`, "
         f"or without `--layer` for all."
     )
+
+
+def _tested(settings: Settings, current: Build, layer: names.BuildLayer | None) -> int:
+    """Build and test, unless a build of the same inputs and models passed before; return how many tests passed."""
+    key = build_key(current, layer)
+    known = None if settings.full_refresh else recall(current, key)
+    if known is not None:
+        return known
+    tests = _dbt_build(settings, current, layer)
+    remember(current, key, tests)
+    return tests
 
 
 def _dbt_build(settings: Settings, current: Build, layer: names.BuildLayer | None) -> int:
