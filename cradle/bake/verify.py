@@ -106,12 +106,15 @@ def verify(
             raise VerifyFailed(f"image {digest} of {customer} is not what its manifest promises:\n{lines}")
         unpack(settings, customer, digest)
         if known is None:
-            events = releases.image_events(lake, release.release_id)
-            baked = next((row for row in events if row["digest"] == digest and row["event"] == "baked"), None)
-            size = baked["bytes"] if baked else 0
-            by = _by(started=result.container.ran)
-            releases.record_image_event(lake, release.release_id, "verified", digest, size, [], **by)
+            _record(lake, release, result)
         return result
+
+
+def _record(lake: Lake, release: Release, result: VerifyResult) -> None:
+    events = releases.image_events(lake, release.release_id)
+    baked = next((row for row in events if row["digest"] == result.digest and row["event"] == "baked"), None)
+    size, by = baked["bytes"] if baked else 0, _by(started=result.container.ran)
+    releases.record_image_event(lake, release.release_id, "verified", result.digest, size, [], **by)
 
 
 def _by(*, started: bool) -> dict[str, object]:
