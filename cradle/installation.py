@@ -121,6 +121,9 @@ class Embedding(_Model):
     passage_prefix: str = ""
     normalize: bool = True
     max_tokens: int = Field(default=256, ge=8, le=8192)
+    precision: Literal["bf16", "fp32"] = Field(
+        default="bf16", description="Least precision; hardware without bf16 computes in fp32."
+    )
 
 
 class GoldenQuestion(_Model):

@@ -3,7 +3,17 @@
 from cradle.catalog.commit import Written, summary_of, write_once
 from cradle.catalog.duck import connect_duckdb, grant, readable
 from cradle.catalog.lake import Lake, asof_branch, open_lake
-from cradle.catalog.pins import Pin, find_pin, properties, read, relation, relative_location, resolve, tables
+from cradle.catalog.pins import (
+    Pin,
+    find_pin,
+    properties,
+    read,
+    read_batches,
+    relation,
+    relative_location,
+    resolve,
+    tables,
+)
 from cradle.catalog.refs import drop_branch, point_ref, publish, register_again, rollback, tag
 
 __all__ = [
@@ -20,6 +30,7 @@ __all__ = [
     "properties",
     "publish",
     "read",
+    "read_batches",
     "readable",
     "register_again",
     "relation",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -113,15 +114,30 @@ def read(lake: Lake, pin: Pin, columns: tuple[str, ...] = ()) -> pa.Table:
     Raises:
         MissingStep: the pinned snapshot is gone.
     """
+    wanted = columns or pin.columns
+    rows = _snapshot(lake, pin).scan(snapshot_id=pin.snapshot_id, selected_fields=wanted or ("*",)).to_arrow()
+    return rows.select(wanted) if wanted else rows
+
+
+def read_batches(lake: Lake, pin: Pin, columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
+    """Yield these columns of a pinned table piece by piece, so that it need not fit into memory.
+
+    Raises:
+        MissingStep: the pinned snapshot is gone.
+    """
+    scan = _snapshot(lake, pin).scan(snapshot_id=pin.snapshot_id, selected_fields=columns)
+    for batch in scan.to_arrow_batch_reader():
+        yield batch.select(list(columns))
+
+
+def _snapshot(lake: Lake, pin: Pin) -> Table:
     loaded = load(lake, pin.table)
     if loaded is None or loaded.snapshot_by_id(pin.snapshot_id) is None:
         raise MissingStep(
             f"{pin.table} of customer {lake.customer} has no snapshot {pin.snapshot_id}. "
             f"Run `cradle night {lake.customer}` to make it again."
         )
-    wanted = columns or pin.columns
-    rows = loaded.scan(snapshot_id=pin.snapshot_id, selected_fields=wanted or ("*",)).to_arrow()
-    return rows.select(wanted) if wanted else rows
+    return loaded
 
 
 def relation(pin: Pin) -> str:

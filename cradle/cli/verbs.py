@@ -110,11 +110,26 @@ def chunk(customer: CustomerName, when: Date = None, as_json: AsJson = False) ->
     _emit(result, as_json, f"{customer}: chunked {result.logical_date}", *result.chunks.items())
 
 
-def embed(customer: CustomerName, when: Date = None, as_json: AsJson = False) -> None:
+def embed(
+    customer: CustomerName,
+    when: Date = None,
+    benchmark: Annotated[
+        bool, typer.Option("--benchmark", help="Measure how fast this machine embeds instead.")
+    ] = False,
+    texts: Annotated[int, typer.Option(min=1, help="Texts to measure on.")] = 2000,
+    as_json: AsJson = False,
+) -> None:
     """Embed every text that has no vector yet. Example: cradle embed demo --date 2024-04-01"""
-    from cradle.indexing import embed_chunks
+    from cradle.indexing import embed_chunks, embed_speed
 
     found = ready()
+    if benchmark:
+        speed = embed_speed(found, customer, texts)
+        share = f"{speed.share_of_peak:.0%} of {speed.peak_teraflops:g} TFLOP/s"
+        told = speed.model_dump(exclude={"customer", "peak_teraflops", "share_of_peak", "teraflops"}, exclude_none=True)
+        measured = [(name.replace("_", " "), value) for name, value in told.items()]
+        _emit(speed, as_json, f"{customer}: embedding on this machine", *measured, ("share of peak", share))
+        return
     result = embed_chunks(found, customer, day(found, customer, when))
     facts = result.model_dump(include={"chunks", "distinct", "reused", "embedded", "seconds"})
     _emit(result, as_json, f"{customer}: embedded {result.logical_date}", *facts.items())

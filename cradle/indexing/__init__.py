@@ -3,5 +3,15 @@
 from cradle.indexing.chunks import ChunkResult, chunk_documents
 from cradle.indexing.collections import IndexResult, index_chunks
 from cradle.indexing.ledger import EmbedResult, embed_chunks
+from cradle.indexing.speed import EmbedSpeed, embed_speed
 
-__all__ = ["ChunkResult", "EmbedResult", "IndexResult", "chunk_documents", "embed_chunks", "index_chunks"]
+__all__ = [
+    "ChunkResult",
+    "EmbedResult",
+    "EmbedSpeed",
+    "IndexResult",
+    "chunk_documents",
+    "embed_chunks",
+    "embed_speed",
+    "index_chunks",
+]

@@ -8,25 +8,29 @@ Run:  cradle embed demo
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
 from datetime import date
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
 from cradle import names
-from cradle.catalog import Lake, read, resolve, write_once
+from cradle.catalog import Lake, read_batches, resolve, summary_of, write_once
 from cradle.catalog.run import Run, open_run
 from cradle.config import Settings
 from cradle.digest import step_key
-from cradle.embed import Vectors, load_embedder, model_folder, model_key
+from cradle.embed import PIECE, Places, Vectors, load_embedder, model_folder, model_key
 from cradle.indexing.chunks import CORPORA, need
 from cradle.log import get
 from cradle.outcomes import outcome
 
 log = get("embed")
 PART = 8192  # texts of one commit: a restart loses at most the work of one part
+PART_SECONDS = 300.0  # a part ends then, however few texts are done
 EVERY_SECONDS = 5.0
+Part = tuple[pa.Array, Vectors]
 SCHEMA = pa.schema(
     [
         pa.field("content_hash", pa.string()),
@@ -63,18 +67,19 @@ def embed_chunks(settings: Settings, customer: str, logical_date: date) -> Embed
         run = open_run(settings, customer, logical_date)
         embedding = run.installation.embedding
         key = model_key(model_folder(settings, embedding), embedding)
-        texts, chunks = _texts(run)
-        known = known_hashes(run.lake, key)
-        missing = sorted(texts.keys() - known)
+        hashes = pa.chunked_array([*_columns(run, "content_hash")], pa.string())
+        distinct = hashes.unique()
+        snapshot, known = _known(run.lake, key)
+        missing = distinct.filter(pc.invert(pc.is_in(distinct, value_set=known)))
         started = time.monotonic()
-        if missing:
-            _embed(run, key, missing, texts)
+        if len(missing):
+            _embed(run, key, missing, snapshot)
         result = EmbedResult(
             customer=customer,
             logical_date=logical_date,
-            chunks=chunks,
-            distinct=len(texts),
-            reused=len(texts) - len(missing),
+            chunks=len(hashes),
+            distinct=len(distinct),
+            reused=len(distinct) - len(missing),
             embedded=len(missing),
             seconds=round(time.monotonic() - started, 2),
             model_key=key,
@@ -84,64 +89,113 @@ def embed_chunks(settings: Settings, customer: str, logical_date: date) -> Embed
         return result
 
 
-def _texts(run: Run) -> tuple[dict[str, str], int]:
-    texts: dict[str, str] = {}
-    count = 0
+def _columns(run: Run, column: str) -> Iterator[pa.Array]:
+    """Yield a column of the chunks of both corpora, piece by piece."""
     for chunks, _, role in CORPORA.values():
         if role in run.roles:
-            rows = read(run.lake, need(run, chunks, "chunk"), ("content_hash", "text"))
-            texts.update(zip(rows.column(0).to_pylist(), rows.column(1).to_pylist(), strict=True))
-            count += rows.num_rows
-    return texts, count
+            for batch in read_batches(run.lake, need(run, chunks, "chunk"), (column,)):
+                yield batch.column(0).cast(pa.string())
+
+
+def _texts(run: Run, hashes: pa.Array) -> pa.Table:
+    """Return content_hash and text of these hashes, each once, in the order of the hashes."""
+    found = []
+    for chunks, _, role in CORPORA.values():
+        if role in run.roles:
+            for batch in read_batches(run.lake, need(run, chunks, "chunk"), ("content_hash", "text")):
+                rows = pa.Table.from_batches([batch])
+                found.append(rows.filter(pc.is_in(rows.column("content_hash"), value_set=hashes)))
+    rows = pa.concat_tables(found).sort_by("content_hash")
+    names_of = rows.column("content_hash").to_numpy()
+    first = np.ones(len(names_of), np.bool_)
+    first[1:] = names_of[1:] != names_of[:-1]
+    return rows.filter(pa.array(first))
 
 
 def known_hashes(lake: Lake, key: str) -> set[str]:
     """Return the content hashes for which the ledger has a vector of this model."""
+    return set(_known(lake, key)[1].to_pylist())
+
+
+def _known(lake: Lake, key: str) -> tuple[int | None, pa.Array]:
+    """Return the ledger's snapshot and the hashes that it has a vector of this model for."""
     pin = resolve(lake, names.LEDGER)
-    if pin is None or pin.rows == 0:
-        return set()
-    rows = read(lake, pin, ("content_hash", "model_key"))
-    return set(rows.filter(pc.equal(rows.column("model_key"), key)).column("content_hash").to_pylist())
+    found = []
+    if pin is not None and pin.rows:
+        for batch in read_batches(lake, pin, ("content_hash", "model_key")):
+            found.append(batch.filter(pc.equal(batch.column(1), key)).column(0).cast(pa.string()))
+    return pin.snapshot_id if pin else None, pa.chunked_array(found, pa.string()).combine_chunks()
 
 
-def _embed(run: Run, key: str, missing: list[str], texts: dict[str, str]) -> None:
+def _embed(run: Run, key: str, missing: pa.Array, snapshot: int | None) -> None:
+    texts = _texts(run, missing)
     embedder = load_embedder(run.lake.settings, run.installation.embedding)
-    began = time.monotonic()
-    said = [began]
-
-    for at in range(0, len(missing), PART):
-        part = missing[at : at + PART]
-
-        def tell(done: int, _: int, __: float, before: int = at) -> None:
-            now, texts_done = time.monotonic(), before + done
-            if now - said[0] > EVERY_SECONDS:
-                said[0] = now
-                rate = texts_done / (now - began)
-                left = (len(missing) - texts_done) / rate
-                log.info(
-                    f"embedded {texts_done:,} of {len(missing):,} texts, {rate:,.0f} per second, {left:.0f} s to go"
-                )
-
-        vectors = embedder.encode([texts[one] for one in part], progress=tell)
-        _append(run.lake, key, part, vectors)
+    hashes = texts.column("content_hash").combine_chunks()
+    pieces = (batch.column("text").to_pylist() for batch in texts.to_batches(PIECE))
+    found = told(embedder.embed(pieces), len(hashes))
+    for places, vectors in _parts(found, PART, PART_SECONDS):
+        snapshot = _append(run.lake, key, (hashes.take(pa.array(places)), vectors), embedder.made_by, snapshot)
 
 
-def _append(lake: Lake, key: str, part: list[str], vectors: Vectors) -> None:
-    """Append a part of the ledger; what another process added meanwhile is left out."""
+def told(
+    found: Iterator[tuple[Places, Vectors]], total: int, say: Callable[[str], object] = log.info
+) -> Iterator[tuple[Places, Vectors]]:
+    """Pass on what is embedded, and say every few seconds how far it is, how fast, and how long it will take."""
+    began = said = time.monotonic()
+    done = 0
+    for places, vectors in found:
+        yield places, vectors
+        done, now = done + len(places), time.monotonic()
+        if now - said > EVERY_SECONDS and done < total:
+            said, rate = now, done / (now - began)
+            left = (total - done) / rate
+            say(f"embedded {done:,} of {total:,} texts, {rate:,.0f} per second, {left:.0f} s to go")
+
+
+def _parts(found: Iterator[tuple[Places, Vectors]], size: int, seconds: float) -> Iterator[tuple[Places, Vectors]]:
+    """Gather what is embedded into parts of `size` texts; the last, and those that time ends, hold fewer."""
+    held, count, since = list[tuple[Places, Vectors]](), 0, time.monotonic()
+    for one in found:
+        held.append(one)
+        count += len(one[0])
+        late = time.monotonic() - since > seconds
+        if count < size and not late:
+            continue
+        places, vectors = (np.concatenate(column) for column in zip(*held, strict=True))
+        full = len(places) if late else len(places) // size * size
+        for at in range(0, full, size):
+            yield places[at : min(at + size, full)], vectors[at : min(at + size, full)]
+        held, count, since = [(places[full:], vectors[full:])], len(places) - full, time.monotonic()
+    if count:
+        places, vectors = (np.concatenate(column) for column in zip(*held, strict=True))
+        yield places, vectors
+
+
+def _append(lake: Lake, key: str, part: Part, made_by: str, snapshot: int | None) -> int:
+    """Append a part to the ledger; what another process added since `snapshot` is left out. Return the snapshot."""
+    hashes, vectors = part
 
     def rows() -> pa.Table | None:
-        known = known_hashes(lake, key)
-        keep = [at for at, one in enumerate(part) if one not in known]
-        return _table(key, [part[at] for at in keep], vectors[keep]) if keep else None
+        pin = resolve(lake, names.LEDGER)
+        if pin is None or pin.snapshot_id == snapshot:
+            return _table(key, hashes, vectors)
+        new = pc.invert(pc.is_in(hashes, value_set=_known(lake, key)[1]))
+        return (
+            _table(key, hashes.filter(new), vectors[new.to_numpy(zero_copy_only=False)])
+            if pc.any(new).as_py()
+            else None
+        )
 
-    write_once(lake, names.LEDGER, rows, step_key=step_key("embed", model=key, hashes=part), mode="append")
+    step = step_key("embed", model=key, hashes=hashes.to_pylist())
+    written = write_once(lake, names.LEDGER, rows, step_key=step, mode="append", summary=summary_of(made_by=made_by))
+    return written.pin.snapshot_id
 
 
-def _table(key: str, hashes: list[str], vectors: Vectors) -> pa.Table:
+def _table(key: str, hashes: pa.Array, vectors: Vectors) -> pa.Table:
     dimension = vectors.shape[1]
-    offsets = pa.array(range(0, vectors.size + 1, dimension), pa.int32())
+    offsets = pa.array(np.arange(0, vectors.size + 1, dimension, dtype=np.int32))
     columns = [
-        pa.array(hashes, pa.string()),
+        hashes,
         pa.repeat(pa.scalar(key), len(hashes)),
         pa.repeat(pa.scalar(dimension, pa.int32()), len(hashes)),
         pa.ListArray.from_arrays(offsets, pa.array(vectors.ravel(), pa.float32())),
@@ -150,12 +204,15 @@ def _table(key: str, hashes: list[str], vectors: Vectors) -> pa.Table:
 
 
 def ledger_rows(lake: Lake, key: str, hashes: list[str], snapshot: str = "main") -> pa.Table:
-    """Return content_hash and embedding of these hashes, as far as the ledger has them."""
+    """Return content_hash and embedding of these hashes, as far as the ledger has them; others are never held."""
+    wanted, schema = pa.array(hashes, pa.string()), SCHEMA.empty_table().select(["content_hash", "embedding"]).schema
     pin = resolve(lake, names.LEDGER, snapshot)
-    if pin is None:
-        return SCHEMA.empty_table().select(["content_hash", "embedding"])
-    rows = read(lake, pin, ("content_hash", "model_key", "embedding"))
-    wanted = pc.and_(
-        pc.equal(rows.column("model_key"), key), pc.is_in(rows.column("content_hash"), value_set=pa.array(hashes))
-    )
-    return rows.filter(wanted).select(["content_hash", "embedding"])
+    found = []
+    if pin is not None and pin.rows:
+        for batch in read_batches(lake, pin, ("content_hash", "embedding", "model_key")):
+            rows = pa.Table.from_batches([batch])
+            mine = pc.and_(
+                pc.equal(rows.column("model_key"), key), pc.is_in(rows.column("content_hash"), value_set=wanted)
+            )
+            found.append(rows.select(["content_hash", "embedding"]).filter(mine).cast(schema))
+    return pa.concat_tables(found) if found else schema.empty_table()

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.numpy import load_file, save_file
 
 from cradle.config import Settings
 from cradle.embed import Embedder, load_embedder, model_folder, model_key
+from cradle.embed import embedder as embedder_module
+from cradle.embed.batches import Ragged, batches, bucket_lengths, jobs
+from cradle.embed.model import precision_on
 from cradle.errors import ConfigError, VerifyFailed
 from cradle.installation import Embedding
 
 TEXT = "lamp housing aluminium 230 V IP65 sehr heller Strahler für Flure, warranty of five years; returns Größe"
-SHORT = Embedding(max_tokens=64)  # three buckets
+SHORT = Embedding(max_tokens=64)  # eight buckets
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +59,47 @@ def test_vectors_do_not_depend_on_the_number_of_threads(texts: list[str], vector
     np.testing.assert_array_equal(single.encode(texts), vectors)
 
 
-def test_vectors_are_those_of_sentence_transformers(texts: list[str], vectors: np.ndarray) -> None:
+def test_vectors_do_not_depend_on_the_number_of_devices_and_processes(
+    texts: list[str], vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two devices with a process each, and texts enough to be tokenised in processes ahead of them."""
+    monkeypatch.setattr(embedder_module, "PIECE", 5)
+    several = load_embedder(Settings(device="cpu"), SHORT, devices=("cpu", "cpu"))
+    np.testing.assert_array_equal(several.encode(texts), vectors)
+    assert (several.dimension, several.model_key) == (384, load_embedder(Settings(device="cpu"), SHORT).model_key)
+
+
+def test_vectors_that_are_not_finite_never_reach_the_ledger(tmp_path: Path) -> None:
+    folder = tmp_path / "acme" / "broken"
+    shutil.copytree(model_folder(Settings(), Embedding()), folder)
+    weights = load_file(folder / "model.safetensors")
+    weights["embeddings.word_embeddings.weight"][:] = float("nan")
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    broken = load_embedder(Settings(device="cpu", model_folder=tmp_path), Embedding(model="acme/broken"))
+    with pytest.raises(VerifyFailed, match=r"not finite on cpu.*CRADLE_DEVICE=cpu"):
+        broken.encode(["lamp"])
+
+
+@pytest.mark.parametrize(("precision", "close"), [("fp32", 1e-5), ("bf16", 1e-2)])
+def test_vectors_are_those_of_sentence_transformers(texts: list[str], precision: str, close: float) -> None:
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(str(model_folder(Settings(), Embedding())), device="cpu", local_files_only=True)
     model.max_seq_length = SHORT.max_tokens
-    np.testing.assert_allclose(vectors, model.encode(texts, normalize_embeddings=True), atol=1e-4)
+    theirs = model.encode(texts, normalize_embeddings=True)
+    ours = load_embedder(Settings(device="cpu"), Embedding(max_tokens=64, precision=precision)).encode(texts)
+    np.testing.assert_allclose(ours, theirs, atol=close)
+    assert (ours * theirs).sum(1).min() > 0.999
+
+
+def test_bf16_is_taken_where_the_hardware_has_it_and_never_where_fp32_is_asked_for(texts: list[str]) -> None:
+    import torch
+
+    able = torch.cpu.get_capabilities()
+    expected = "bf16" if able.get("avx512_bf16") or able.get("amx_bf16") or able.get("bf16") else "fp32"
+    assert precision_on("cpu", Embedding()) == expected
+    assert precision_on("cpu", Embedding(precision="fp32")) == "fp32"
+    assert load_embedder(Settings(device="cpu"), Embedding()).made_by == f"torch cpu {expected}"
 
 
 def test_vectors_are_finite_normal_float32(embedder: Embedder, vectors: np.ndarray) -> None:
@@ -73,20 +117,97 @@ def test_prefixes_are_put_before_queries_and_passages(embedder: Embedder) -> Non
     np.testing.assert_array_equal(prefixed.encode(["lamp"]), embedder.encode(["passage: lamp"]))
 
 
-def test_vectors_that_are_not_finite_never_reach_the_ledger(
-    embedder: Embedder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(embedder, "_batch", lambda rows, *_: np.full((len(rows), 384), np.nan, np.float32))
-    with pytest.raises(VerifyFailed, match=r"not finite on cpu.*CRADLE_DEVICE=cpu"):
-        embedder.encode(["lamp"])
-
-
 def test_progress_ends_at_the_number_of_texts(embedder: Embedder) -> None:
     seen: list[tuple[int, int, float]] = []
     embedder.encode(["lamp", "lamp " * 20, "lamp " * 90], progress=lambda *one: seen.append(one))
     assert [done for done, _, _ in seen] == [1, 2, 3]
     assert all(total == 3 for _, total, _ in seen)
     assert seen[-1][2] == 0
+
+
+SCARCE = """
+import resource, sys
+import numpy as np
+from pathlib import Path
+from cradle.config import Settings
+from cradle.embed import embedder, load_embedder
+from cradle.installation import Embedding
+
+texts = ["lamp housing aluminium " * 40] * 120
+model = load_embedder(Settings(device="cpu", threads=1), Embedding(max_tokens=128))
+whole = model.encode(texts[:8])
+for kind in ("BATCH_TOKENS", "JOB_TOKENS"):
+    setattr(embedder, kind, {"cpu": 120 * 128})
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 60_000_000, resource.RLIM_INFINITY))
+found = model.encode(texts)
+print("shared", model.model._share, "equal", bool((found == whole[0]).all()))
+"""
+
+
+def test_when_memory_ends_batches_are_halved_and_vectors_stay_the_same() -> None:
+    """The limit is that of the kernel: torch asks for more than there is, and goes on with less."""
+    done = subprocess.run([sys.executable, "-c", SCARCE], capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    shared = re.search(r"shared (\d+) equal True", done.stdout)
+    assert shared, done.stdout + done.stderr
+    assert int(shared[1]) >= 2
+
+
+def test_a_gpu_that_is_full_gets_smaller_batches_until_they_fit(texts: list[str], vectors: np.ndarray) -> None:
+    """No GPU is at hand: its error is raised by the real model where too many tokens reach it."""
+    import torch
+
+    scarce = load_embedder(Settings(device="cpu", threads=1), SHORT)
+    sizes = []
+
+    def full(_: object, inputs: tuple[dict[str, torch.Tensor]]) -> None:
+        sizes.append(inputs[0]["input_ids"].shape[0])
+        if sizes[-1] > 5:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    hook = scarce.model._transformer.register_forward_pre_hook(full)  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(scarce.encode(texts * 4), np.tile(vectors, (4, 1)))
+    hook.remove()
+    assert sizes[0] > 5
+    assert max(sizes[-3:]) <= 5
+
+
+def test_an_error_that_is_not_about_memory_is_not_tried_again(texts: list[str]) -> None:
+    broken = load_embedder(Settings(device="cpu", threads=1), SHORT)
+    calls = []
+
+    def fail(*_: object) -> None:
+        calls.append(1)
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    broken.model._transformer.register_forward_pre_hook(fail)  # type: ignore[attr-defined]
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        broken.encode(["lamp"])
+    assert calls == [1]
+
+
+@given(st.lists(st.integers(1, 64), max_size=80), st.integers(1, 30), st.sampled_from([8, 64, 300]))
+def test_every_text_is_in_one_batch_of_its_bucket(lengths: list[int], piece: int, tokens: int) -> None:
+    rows = [np.full(length, at, np.int32) for at, length in enumerate(lengths)]
+    pieces = [
+        Ragged(np.concatenate(part), np.cumsum([len(row) for row in part], dtype=np.int64))
+        for part in (rows[at : at + piece] for at in range(0, len(rows), piece))
+    ]
+    found = list(batches(pieces, 64, tokens))
+    placed = {place: row for batch in found for place, row in zip(batch.places, batch.rows, strict=True)}
+    assert sum(len(batch.places) for batch in found) == len(placed) == len(rows)
+    assert all((placed[at] == at).all() and len(placed[at]) == lengths[at] for at in placed)
+    for batch in found:
+        assert batch.length in bucket_lengths(64)
+        assert batch.size == max(1, tokens // batch.length)
+        assert 0 < len(batch.rows) <= batch.size
+        assert all(batch.length - 8 < len(row) <= batch.length for row in batch.rows)
+    short = [batch.length for batch in found if len(batch.rows) < batch.size]
+    assert len(short) == len(set(short)), "a bucket has at most one batch that is not full"
+    groups = list(jobs(found, 128))
+    assert [batch for group in groups for batch in group] == found
+    assert all(len(group) == 1 or sum(one.size * one.length for one in group) <= 128 for group in groups)
 
 
 @pytest.fixture
@@ -108,7 +229,7 @@ def key_of(folder: Path, **fields: object) -> str:
 def test_whatever_decides_a_vector_changes_the_model_key(copied: Path) -> None:
     seen = {key_of(copied)}
     assert key_of(copied) in seen
-    for fields in ({"normalize": False}, {"max_tokens": 128}, {"query_prefix": "q: "}, {"passage_prefix": "p: "}):
+    for fields in ({"normalize": False}, {"max_tokens": 128}, {"query_prefix": "q: "}, {"precision": "fp32"}):
         seen.add(key_of(copied, **fields))
     for name in ("model.safetensors", "tokenizer.json", "vocab.txt", "1_Pooling/config.json"):
         (copied / name).write_bytes((copied / name).read_bytes() + b" ")
