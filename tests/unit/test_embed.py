@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
+from benchmarks.e5_shape import Shape, make_model
 from cradle.config import Settings
 from cradle.embed import Embedder, load_embedder, model_folder, model_key
 from cradle.embed import embedder as embedder_module
@@ -127,27 +128,30 @@ def test_progress_ends_at_the_number_of_texts(embedder: Embedder) -> None:
 
 SCARCE = """
 import resource, sys
-import numpy as np
 from pathlib import Path
 from cradle.config import Settings
 from cradle.embed import embedder, load_embedder
 from cradle.installation import Embedding
 
 texts = ["lamp housing aluminium " * 40] * 120
-model = load_embedder(Settings(device="cpu", threads=1), Embedding(max_tokens=128))
+settings = Settings(device="cpu", threads=1, model_folder=Path(sys.argv[1]))
+model = load_embedder(settings, Embedding(model="acme/wide", max_tokens=96))
 whole = model.encode(texts[:8])
 for kind in ("BATCH_TOKENS", "JOB_TOKENS"):
-    setattr(embedder, kind, {"cpu": 120 * 128})
+    setattr(embedder, kind, {"cpu": 120 * 96})
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + 60_000_000, resource.RLIM_INFINITY))
+resource.setrlimit(resource.RLIMIT_AS, (used + 200_000_000, resource.RLIM_INFINITY))
 found = model.encode(texts)
 print("shared", model.model._share, "equal", bool((found == whole[0]).all()))
 """
 
 
-def test_when_memory_ends_batches_are_halved_and_vectors_stay_the_same() -> None:
+def test_when_memory_ends_batches_are_halved_and_vectors_stay_the_same(tmp_path: Path) -> None:
     """The limit is that of the kernel: torch asks for more than there is, and goes on with less."""
-    done = subprocess.run([sys.executable, "-c", SCARCE], capture_output=True, text=True, check=False, timeout=300)
+    wide = Shape(layers=1, hidden=16, heads=2, inner=8192, vocabulary=200, longest=96)  # much memory, little work
+    make_model(tmp_path / "acme/wide", [TEXT], wide)
+    run = [sys.executable, "-c", SCARCE, str(tmp_path)]
+    done = subprocess.run(run, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     shared = re.search(r"shared (\d+) equal True", done.stdout)
     assert shared, done.stdout + done.stderr
