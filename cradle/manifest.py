@@ -52,9 +52,10 @@ class TableEntry(_Model):
 
 
 class VectorsEntry(_Model):
-    """The flat index, in parts; row i of all parts together is row i of `chunks`."""
+    """The flat index and the index of words, in parts; row i of all parts together is row i of `chunks`."""
 
     parts: tuple[str, ...]
+    words: tuple[str, ...] = Field(default=(), description="None: baked before images had an index of words.")
     chunks: str
     count: int
     dimension: int

@@ -19,12 +19,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cradle.bake.export import keyed_rows, sorted_rows, write_key_index, write_parquet
-from cradle.bake.vectors import CORPORA, ORDER, cut, part_file
-from cradle.digest import canonical_hash, file_sha256
+from cradle.bake.vectors import COLUMNS, CORPORA, ORDER, cut, identities, part_file, searched, words_file
+from cradle.digest import file_sha256
 from cradle.errors import VerifyFailed
 from cradle.lookup import lines
 from cradle.manifest import Manifest, VectorsEntry
 from cradle.vectors.flat import FlatIndex, write_flat
+from cradle.words.index import read_words, write_words
 
 NORM_ERROR = 0.01  # what 16-bit floats may add to the length of a vector
 
@@ -130,21 +131,37 @@ def chunk_rows(root: Path, manifest: Manifest, columns: tuple[str, ...]) -> pa.T
 
 
 def _vectors(root: Path, manifest: Manifest, entry: VectorsEntry) -> None:
-    rows = chunk_rows(root, manifest, ("chunk_id", "document_id", "content_hash"))
+    rows = chunk_rows(root, manifest, COLUMNS)
     places = _read(root / entry.chunks)
     if not places.equals(rows.select(list(ORDER)).cast(places.schema)):
         raise VerifyFailed(f"{entry.chunks} names other chunks than the tables hold, or in another order")
     _same_parquet(root, entry.chunks, places, ORDER)
-    hashes = rows.column("content_hash").to_pylist()
+    hashes, titles = rows.column("content_hash").to_pylist(), rows.column("title").to_pylist()
     ends = cut(rows.column("chunk_id").to_pylist())
     assert manifest.encoder is not None
-    for file, start, end in zip(entry.parts, [0, *ends], ends, strict=False):
-        identity = canonical_hash([manifest.encoder.model_key, hashes[start:end]])
-        if file != part_file({"identity": identity}):
-            raise VerifyFailed(f"{file} is not the part of the vectors of rows {start} to {end - 1}")
-        _part(root, file, hashes[start:end], normalized=manifest.encoder.normalize)
-    if len(entry.parts) != len(ends):
+    if len(entry.parts) != len(ends) or len(entry.words) not in (0, len(ends)):
         raise VerifyFailed(f"the vectors are in {len(entry.parts)} parts where their chunks make {len(ends)}")
+    for at, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
+        known = identities(manifest.encoder.model_key, hashes[start:end], titles[start:end])
+        if entry.parts[at] != part_file(known):
+            raise VerifyFailed(f"{entry.parts[at]} is not the part of the vectors of rows {start} to {end - 1}")
+        _part(root, entry.parts[at], hashes[start:end], normalized=manifest.encoder.normalize)
+        if entry.words:
+            if entry.words[at] != words_file(known):
+                raise VerifyFailed(f"{entry.words[at]} is not the index of the words of rows {start} to {end - 1}")
+            _words(root / entry.words[at], rows.slice(start, end - start))
+
+
+def _words(path: Path, rows: pa.Table) -> None:
+    with tempfile.TemporaryDirectory(prefix="cradle-export-") as folder:
+        again = Path(folder) / path.name
+        write_words(again, searched(rows))
+        if file_sha256(again) == file_sha256(path):
+            return
+        made, found = read_words(again), read_words(path)
+        # Another version of Arrow may write other bytes.
+        if made.schema.metadata == found.schema.metadata or not made.equals(found):
+            raise VerifyFailed(f"{path.name} is not the index of the words of its chunks")
 
 
 def _part(root: Path, file: str, hashes: list[str], *, normalized: bool) -> None:

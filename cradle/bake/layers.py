@@ -19,7 +19,7 @@ from cradle.bake.encoder import ENCODER_FORMAT, export_encoder
 from cradle.bake.export import EXPORT_FORMAT, write_key_index, write_parquet
 from cradle.bake.exports import columns_of, order_of
 from cradle.bake.tarball import write_layer
-from cradle.bake.vectors import PLACES, VECTORS_FORMAT, Vectors, part_file
+from cradle.bake.vectors import PLACES, VECTORS_FORMAT, Vectors, part_file, words_file
 from cradle.catalog import Lake, read, relative_location
 from cradle.changes import changes
 from cradle.config import Settings
@@ -130,7 +130,7 @@ class Layers:
         )
 
     def vector_layers(self) -> list[tuple[Layer, bool, Any]]:
-        """The places of the chunks, the parts of the flat index, the query encoder; none without texts."""
+        """The places of the chunks, the parts of vectors and words, the query encoder; none without texts."""
         collection, ledger = self.release.collection, self.release.ledger
         if collection is None or ledger is None:
             return []
@@ -139,10 +139,11 @@ class Layers:
         places = self.layer("chunks", identity, vectors.export_places)
         made = [places]
         for part in places[2]:
-            known = {"format": VECTORS_FORMAT, "part": part["identity"]}
+            known = {"format": VECTORS_FORMAT, "part": part["identity"], "words": part["words"]}
             made.append(self.layer(f"vectors-{part['identity'][:8]}", known, partial(vectors.export_part, part)))
         self.vectors = VectorsEntry(
             parts=tuple(part_file(part) for part in places[2]),
+            words=tuple(words_file(part) for part in places[2]),
             chunks=PLACES,
             count=collection.count,
             dimension=collection.dimension,

@@ -10,9 +10,10 @@ import json
 from datetime import date
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
-from cradle import names
+from cradle import names, releases
 from cradle.catalog import Pin, read, summary_of, write_once
 from cradle.catalog.run import Run, open_run, run_lock
 from cradle.config import Settings
@@ -61,7 +62,7 @@ def index_chunks(settings: Settings, customer: str, logical_date: date) -> Index
         key = model_key(model_folder(settings, embedding), embedding)
         pins = {chunks: need(run, chunks, "chunk") for chunks, _, role in CORPORA.values() if role in run.roles}
         rows = collection_rows(run, pins, key)
-        made, built = build_collection(settings, customer, rows, key)
+        made, built = build_collection(settings, customer, rows, key, _before(run))
         _record(run, pins, made)
         noted.counts = {"count": made.count, "built": built}
         noted.outputs = made.model_dump()
@@ -87,16 +88,21 @@ def collection_rows(run: Run, pins: dict[str, Pin], key: str) -> pa.Table:
             .append_column("embedding", pa.array([], pa.list_(pa.float32())))
         )
     rows = pa.concat_tables(parts)
-    vectors = ledger_rows(run.lake, key, rows.column("content_hash").unique().to_pylist())
-    place = {one: at for at, one in enumerate(vectors.column("content_hash").to_pylist())}
-    missing = [one for one in rows.column("content_hash").to_pylist() if one not in place]
-    if missing:
+    hashes = rows.column("content_hash")
+    vectors = ledger_rows(run.lake, key, hashes.unique().to_pylist())
+    order = pc.index_in(hashes, value_set=vectors.column("content_hash").combine_chunks())
+    if order.null_count:
         raise MissingStep(
-            f"customer {run.customer.customer}: {len(missing)} chunk(s) of {run.logical_date} have no vector. "
+            f"customer {run.customer.customer}: {order.null_count} chunk(s) of {run.logical_date} have no vector. "
             f"Run `cradle embed {run.customer.customer} --date {run.logical_date}`."
         )
-    order = pa.array([place[one] for one in rows.column("content_hash").to_pylist()], pa.int64())
     return rows.append_column("embedding", vectors.column("embedding").take(order)).sort_by("chunk_id")
+
+
+def _before(run: Run) -> str | None:
+    """Return the digest of the current release's collection; none of another epoch, which builds anew."""
+    current = releases.current(run.lake)
+    return current.collection.digest if current and current.collection and current.epoch == run.epoch else None
 
 
 def _record(run: Run, pins: dict[str, Pin], made: Collection) -> None:

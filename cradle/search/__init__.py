@@ -1,6 +1,6 @@
-"""Search over an image's own files: query encoder, flat index, chunks; by words without them."""
+"""Search over an image's own files: meaning, words and article numbers."""
 
-from cradle.search.hits import Hit
+from cradle.search.hits import Hit, Mode, Narrow
 from cradle.search.searcher import Searcher
 
-__all__ = ["Hit", "Searcher"]
+__all__ = ["Hit", "Mode", "Narrow", "Searcher"]

@@ -1,20 +1,28 @@
-"""What a search finds, and where its texts stand in an image."""
+"""What a search finds and may be narrowed by, and where its texts stand in an image."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from cradle.manifest import Manifest
 
+Mode = Literal["hybrid", "semantic", "lexical"]
 CHUNK_TABLES: Final = {"products": "marts.products_chunks", "general": "marts.general_chunks"}
+PRODUCTS: Final = "marts.syndication_products"
 COLUMNS: Final = ("chunk_id", "corpus", "document_id", "title", "heading", "text", "sku", "source_file")
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A chunk that was found; `score` is the cosine similarity, or for words the share of their weight."""
+    """A chunk that was found.
+
+    Attributes:
+        score: by meaning the cosine similarity; by words BM25; by both the weighted sum of the two, each stretched from
+            0 to 1 over the best chunks, and 1 more for the article number that was asked for.
+    """
 
     score: float
     chunk_id: str
@@ -25,6 +33,23 @@ class Hit:
     text: str
     sku: str | None
     source_file: str | None
+
+
+@dataclass(frozen=True)
+class Narrow:
+    """What a search is narrowed to.
+
+    Attributes:
+        plain: corpus, document_id or sku → value.
+        where: SQL over the columns of the products, with a ? for each of `values`; empty: every product.
+    """
+
+    plain: Mapping[str, str] = field(default_factory=dict)
+    where: str = ""
+    values: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.plain or self.where)
 
 
 def chunks_sql(root: Path, manifest: Manifest) -> str:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from fastapi import Depends, FastAPI, Query, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
@@ -26,6 +25,8 @@ from cradle.serve.formats import MEDIA_TYPES
 from cradle.serve.guard import Guard
 from cradle.serve.metrics import Counting, Metrics
 from cradle.serve.problems import OPEN, STATIC, add_errors, describe
+from cradle.serve.searching import PATH as SEARCH
+from cradle.serve.searching import add_search
 from cradle.serve.sql import Runner, add_sql
 from cradle.serve.state import VECTORS, add_numbers, add_state
 from cradle.serve.store import Store
@@ -111,7 +112,7 @@ def _with_routes(store: Store, metrics: Metrics, bounds: Bounds, runner: Runner)
     add_documents(app, store)
     add_products(app, store)
     add_sql(app, runner, bounds)
-    _add_search(app, store)
+    add_search(app, store)
     _add_legacy(app, store)
     return app
 
@@ -136,7 +137,7 @@ def only_known_parameters(request: Request) -> None:
         RequestValidationError: there is one.
     """
     route = request.scope["route"]
-    if route.path in OPEN or "{table}" in route.path:  # there any column is a parameter
+    if route.path in OPEN or route.path == SEARCH or "{table}" in route.path:  # there columns are parameters
         return
     known = sorted(one.alias for one in route.dependant.query_params)
     for name, value in request.query_params.multi_items():
@@ -145,38 +146,6 @@ def only_known_parameters(request: Request) -> None:
             raise RequestValidationError(
                 [{"type": "extra_forbidden", "loc": ("query", name), "msg": told, "input": value}]
             )
-
-
-def _add_search(app: FastAPI, store: Store) -> None:
-    @app.get(
-        "/search",
-        tags=["search"],
-        summary="Chunks nearest to a question",
-        responses={503: {"description": "This release can't search, or not now"}},
-    )
-    def search(
-        request: Request,
-        q: Annotated[
-            str,
-            Query(min_length=1, max_length=2000, description="The question.", examples=["warm white ceiling light"]),
-        ],
-        k: Annotated[int, Query(ge=1, le=100, description="How many chunks.", examples=[5])] = 5,
-        corpus: Annotated[str | None, Query(description="`products` or `general`.", examples=["products"])] = None,
-        sku: Annotated[str | None, Query(description="Only this product.", examples=["DEMO-MON-27"])] = None,
-        document_id: Annotated[str | None, Query(description="Only this document.", examples=["DEMO-MON-27"])] = None,
-        mode: Annotated[
-            Literal["semantic", "lexical"] | None,
-            Query(
-                description="By meaning or by words; none: by meaning, and by words while that can't be had.",
-                examples=["semantic"],
-            ),
-        ] = None,
-    ) -> schemas.Found:
-        given = {"corpus": corpus, "sku": sku, "document_id": document_id}
-        filters = {name: value for name, value in given.items() if value is not None}
-        used, hits = store.search(q, k, filters, mode)
-        request.state.rows = len(hits)
-        return schemas.Found(query=q, mode=used, hits=[schemas.HitInfo(**asdict(hit)) for hit in hits])
 
 
 def _add_legacy(app: FastAPI, store: Store) -> None:

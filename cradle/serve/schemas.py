@@ -86,7 +86,11 @@ class Page(_Answer):
 class HitInfo(_Answer):
     """A chunk that was found, and where it stands."""
 
-    score: float = Field(description="Cosine similarity.", examples=[0.71])
+    score: float = Field(
+        description="`hybrid`: from 0 to 1, and 1 more for an article number that was asked for. `semantic`: cosine "
+        "similarity. `lexical`: BM25.",
+        examples=[0.71],
+    )
     chunk_id: str
     corpus: str = Field(examples=["products"])
     document_id: str
@@ -101,7 +105,10 @@ class Found(_Answer):
     """Answer to a search."""
 
     query: str
-    mode: str = Field(description="`semantic`, or `lexical` while meaning can't be had.", examples=["semantic"])
+    mode: str = Field(
+        description="How it was searched: `hybrid`, `semantic`, or `lexical` while meaning can't be had.",
+        examples=["hybrid"],
+    )
     hits: list[HitInfo]
 
 

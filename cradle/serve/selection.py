@@ -59,9 +59,13 @@ class Selection:
             rows = f"select {', '.join(_flat(name, self.kinds[name]) for name in wanted)} from ({rows})"
         return rows, [*self.wish.filters.values(), limit, offset]
 
+    def tests(self) -> str:
+        """Return the condition of the filters, with a ? for each value; empty without one."""
+        return " and ".join(f"{_quoted(name)} = try_cast(? as {self.compared[name]})" for name in self.wish.filters)
+
     def _where(self) -> str:
-        tests = [f"{_quoted(name)} = try_cast(? as {self.compared[name]})" for name in self.wish.filters]
-        return f" where {' and '.join(tests)}" if tests else ""
+        tests = self.tests()
+        return f" where {tests}" if tests else ""
 
     def _order(self) -> str:
         asked = [(name.removeprefix("-"), " desc" if name.startswith("-") else "") for name in self.wish.sort]

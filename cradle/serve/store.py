@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
@@ -22,8 +22,7 @@ from cradle.serve.selection import Selection, Shape, Wish
 __all__ = ["Store", "TooSlow", "UnknownTable"]
 
 if TYPE_CHECKING:
-    from cradle.search import Hit, Searcher
-    from cradle.search.lexical import Words
+    from cradle.search import Hit, Mode, Narrow, Searcher
 
 log = get("serve")
 MEMORY = "512MB"
@@ -64,7 +63,7 @@ class Store:
         self._con.execute("set lock_configuration = true")
         self.ready_after["tables"] = process_seconds()
         self._searcher: Searcher | None = None
-        self._words: Words | None = None
+        self.can_search = False
         self.search_problem = "the release has no texts" if self.manifest.vectors is None else ""
         self.opening = background and self.manifest.vectors is not None
         if background:
@@ -101,12 +100,14 @@ class Store:
 
     def _open_search(self, threads: int) -> None:
         # Its libraries take longer to import than all that answers from tables.
-        from cradle.search import Searcher
+        from cradle.search import Narrow, Searcher
 
         try:
-            searcher = Searcher(self.root, self.manifest, threads)
-            searcher.search(self._first_question(), 1, {})  # the first answer is slower: nobody waits for it
-            self._searcher = searcher
+            self._searcher = Searcher(self.root, self.manifest)
+            self._searcher.open_vectors(threads)
+            # The first answer is slower: nobody waits for it.
+            self._searcher.search(self._first_question(), 1, Narrow(), self._searcher.mode(None))
+            self.can_search = True
             self.ready_after["search"] = process_seconds()
         except (OSError, RuntimeError, ValueError, duckdb.Error) as error:
             # A damaged encoder costs the search, not the tables.
@@ -122,11 +123,6 @@ class Store:
         asked = [question.query for question in self.manifest.golden if question.query]
         return asked[0] if asked else self.manifest.customer
 
-    @property
-    def can_search(self) -> bool:
-        """Whether search answers."""
-        return self._searcher is not None
-
     def table(self, name: str) -> tuple[str, TableEntry]:
         """Return a table by its name, with or without its layer.
 
@@ -137,6 +133,10 @@ class Store:
             if name in (full, full.split(".", 1)[1]):
                 return full, entry
         raise UnknownTable(f"table {name!r} is unknown. Known: {', '.join(sorted(self.manifest.tables))}.")
+
+    def columns(self, table: str) -> frozenset[str]:
+        """Return the columns of a table by its full name; none when the release has no such table."""
+        return frozenset(self._types.get(table, ()))
 
     def select(self, name: str, wish: Wish) -> Selection:
         """Return what is to be read of a table.
@@ -214,27 +214,25 @@ class Store:
             return found[0] if found else None
         return row_of(self.root / entry.key_index, key)
 
-    def search(
-        self, query: str, k: int, filters: dict[str, str], mode: str | None = None
-    ) -> tuple[Literal["semantic", "lexical"], list[Hit]]:
+    def search(self, query: str, k: int, narrow: Narrow, mode: Mode | None = None) -> tuple[Mode, list[Hit]]:
         """Return how it was searched, and the k best chunks.
 
         Args:
-            mode: `semantic` or `lexical`; none: by meaning, and by words while that can't be had.
+            mode: none: by meaning and by words, and by words alone while meaning can't be had.
 
         Raises:
             CradleError: this release can't search so, or not now.
         """
-        if self.manifest.vectors is None or (mode == "semantic" and self._searcher is None):
+        searcher = self._searcher
+        if self.manifest.vectors is None or (mode in ("hybrid", "semantic") and not self.can_search):
             why = "it is being opened; ask again in a second" if self.opening else self.search_problem
             raise CradleError(f"search is not available: {why}.")
-        if self._searcher is not None and mode != "lexical":
-            return "semantic", self._searcher.search(query, k, filters)
-        from cradle.search.lexical import Words
+        if searcher is None:
+            from cradle.search.lexical import Scan
 
-        if self._words is None:
-            self._words = Words(self.root, self.manifest)
-        return "lexical", self._words.search(query, k, filters)
+            return "lexical", Scan(self.root, self.manifest).search(query, k, narrow)
+        used = searcher.mode(mode)
+        return used, searcher.search(query, k, narrow, used)
 
     def bytes(self) -> int:
         """Return the size of all files."""

@@ -22,13 +22,14 @@ from hypothesis import strategies as st
 from cradle.catalog import open_lake, read, resolve, write_once
 from cradle.catalog.run import open_run
 from cradle.config import PROJECT, Settings
+from cradle.digest import canonical_hash
 from cradle.errors import MissingStep, VerifyFailed
 from cradle.examples import generate
 from cradle.indexing import chunk_documents, embed_chunks, index_chunks, ledger
 from cradle.points import LISTENERS
 from cradle.vectors import collection
 from cradle.vectors.collection import build_collection, committed, folder_of, private_copy
-from cradle.vectors.digest import collection_digest
+from cradle.vectors.digest import METADATA, collection_digest
 from cradle.vectors.flat import FlatIndex, write_flat
 from tests.nights import DAY, night
 
@@ -126,6 +127,24 @@ def test_whatever_a_collection_holds_decides_its_digest(data: st.DataObject) -> 
     field = rows.schema.field(name)
     assert collection_digest(rows.set_column(place, field, pa.array(values, field.type)), "model") != digest
     assert collection_digest(rows.slice(0, 8), "model") != digest
+
+
+@given(
+    text=st.lists(st.one_of(st.none(), st.text(st.characters(exclude_categories=("Cs",)), max_size=20)), max_size=12),
+    seed=st.integers(0),
+)
+@hypothesis(max_examples=60, deadline=None)
+def test_the_digest_is_that_of_each_row_in_its_canonical_form(text: list[str | None], seed: int) -> None:
+    """Against the form that is written down: row by row, in plain Python."""
+    rows = some_rows(max(len(text), 1), seed % 100)
+    headings = [one and one.replace("\x00", "") for one in text] or [None]
+    rows = rows.set_column(rows.column_names.index("heading"), "heading", pa.array(headings, pa.string()))
+    whole = hashlib.sha256()
+    for row in sorted(rows.to_pylist(), key=lambda one: one["chunk_id"]):
+        told = {name: row[name] for name in ("chunk_id", "content_hash", *METADATA)}
+        whole.update(canonical_hash(told).encode())
+        whole.update(np.array(row["embedding"], np.float32).tobytes())
+    assert collection_digest(rows, "model") == canonical_hash({"model_key": "model", "rows": whole.hexdigest()})
 
 
 def changed(value: object) -> object:
@@ -234,28 +253,34 @@ def test_a_build_killed_at_a_point_leaves_all_or_nothing(settings: Settings, at:
 
 
 @given(
-    count=st.integers(1, 40),
+    count=st.integers(1, 300),
     k=st.integers(1, 45),
-    allowed=st.sets(st.integers(0, 39), max_size=40),
+    every=st.integers(1, 120),
     seed=st.integers(0),
+    threads=st.integers(1, 2),
 )
 @hypothesis(max_examples=40, deadline=None)
 def test_the_flat_index_answers_as_brute_force_does(
-    tmp_path_factory: pytest.TempPathFactory, count: int, k: int, allowed: set[int], seed: int
+    tmp_path_factory: pytest.TempPathFactory, count: int, k: int, every: int, seed: int, threads: int
 ) -> None:
+    """Over two files, unfiltered, and with filters that let few or many rows pass."""
     folder = tmp_path_factory.mktemp("flat")
     vectors, queries = unit(count, seed), unit(3, seed + 1)
     for name in ("one", "two"):
         write_flat(folder / name, vectors)
     assert (folder / "one").read_bytes() == (folder / "two").read_bytes()
-    index = FlatIndex(folder / "one")
+    write_flat(folder / "first", vectors[: count // 3])
+    write_flat(folder / "rest", vectors[count // 3 :])
+    index = FlatIndex(folder / "first", folder / "rest", threads=threads)
     assert (index.count, index.dimension) == (count, DIMENSION)
     half = vectors.astype(np.float16).astype(np.float32)
     np.testing.assert_array_equal(index.vectors(), half)
-    wanted = sorted(one for one in allowed if one < count)
-    for allow in (None, np.array(wanted, np.int64)):
+    some = np.arange(0, count, every)
+    np.testing.assert_allclose(index.scores(queries[0], some), half[some] @ queries[0], atol=1e-5)
+    few, none = np.isin(np.arange(count), some), np.zeros(count, bool)
+    for allow in (None, few, ~few, none):
         scores, rows = index.search(queries, k, allow)
-        among = list(range(count)) if allow is None else wanted
+        among = list(range(count)) if allow is None else np.flatnonzero(allow).tolist()
         size = min(k, len(among))
         assert (rows[:, size:] == -1).all()
         assert all(set(found) <= set(among) for found in rows[:, :size].tolist())

@@ -1,0 +1,1 @@
+"""Words of texts: how a text becomes terms, and the inverted index over them that lies in an image."""
