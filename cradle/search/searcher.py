@@ -117,7 +117,8 @@ def fused(by_meaning: Scores, by_words: Scores) -> Scores:
 def _stretched(scores: Scores) -> Scores:
     low, high = scores.min(initial=np.inf), scores.max(initial=-np.inf)
     if high > low:
-        return (scores - low) / (high - low)
+        stretched: Scores = (scores - low) / (high - low)
+        return stretched
     return (scores > 0).astype(np.float32)
 
 

@@ -59,7 +59,8 @@ def change(folder: Path) -> None:
     for at in range(0, len(gone), BATCH):
         collection.delete(ids=gone[at : at + BATCH])
     for part in _batches(_only(rows, changes, "told")):
-        collection.update(**_plain(part))  # an id stands for a text, so that its vector is the same
+        given = _plain(part)  # an id stands for a text, so that text and vector are the same
+        collection.update(ids=given["ids"], metadatas=given["metadatas"])
     for part in _batches(_only(rows, changes, "new")):
         collection.add(embeddings=vector_matrix(part.column("embedding")), **_plain(part))
 

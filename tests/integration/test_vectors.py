@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,12 @@ from hypothesis import strategies as st
 
 from cradle.catalog import open_lake, read, resolve, write_once
 from cradle.catalog.run import open_run
+from cradle.chunk import Chunk
 from cradle.config import PROJECT, Settings
 from cradle.digest import canonical_hash
 from cradle.errors import MissingStep, VerifyFailed
 from cradle.examples import generate
-from cradle.indexing import chunk_documents, embed_chunks, index_chunks, ledger
+from cradle.indexing import chunk_documents, chunks, embed_chunks, index_chunks, ledger
 from cradle.points import LISTENERS
 from cradle.vectors import collection
 from cradle.vectors.collection import build_collection, committed, folder_of, private_copy
@@ -286,6 +288,112 @@ def test_the_flat_index_answers_as_brute_force_does(
         assert all(set(found) <= set(among) for found in rows[:, :size].tolist())
         exact = -np.sort(-(queries @ half[among].T), axis=1)[:, :size]
         np.testing.assert_allclose(scores[:, :size], exact, atol=1e-5)
+
+
+def held(settings: Settings, digest: str) -> list[tuple[str, bytes, str, dict[str, object]]]:
+    """Return what a private copy of a collection holds, read by Chroma itself."""
+    import chromadb
+
+    with private_copy(folder_of(settings, "demo", digest)) as copy:
+        collection = chromadb.PersistentClient(str(copy / "store")).get_collection("chunks", embedding_function=None)
+        stored = collection.get(include=["embeddings", "documents", "metadatas"])
+        nearest = collection.query(query_embeddings=unit(5, 99), n_results=5)["ids"]
+    vectors = [np.asarray(one, np.float32).tobytes() for one in stored["embeddings"]]
+    rows = sorted(zip(stored["ids"], vectors, stored["documents"], stored["metadatas"], strict=True))
+    return [*rows, ("nearest", b"", str(nearest), {})]
+
+
+def next_rows(rows: pa.Table, gone: int, new: int, told: int) -> pa.Table:
+    """Return rows of which some are gone, some are new, and some have another title."""
+    titles = rows.column("title").to_pylist()
+    titles[len(titles) - told :] = [f"other {at}" for at in range(told)]
+    kept = rows.set_column(rows.column_names.index("title"), "title", pa.array(titles, pa.string())).slice(gone)
+    return pa.concat_tables([kept, some_rows(new, seed=5)]) if new else kept
+
+
+@pytest.mark.parametrize(
+    ("gone", "new", "told", "how"),
+    [
+        (5, 0, 0, "changed"),
+        (0, 7, 0, "changed"),
+        (0, 0, 4, "changed"),
+        (5, 7, 4, "changed"),
+        (30, 0, 0, "built"),  # too many deleted
+        (0, 90, 0, "built"),  # most of it is new
+    ],
+)
+def test_a_changed_collection_is_what_a_rebuild_gives(
+    settings: Settings, tmp_path: Path, gone: int, new: int, told: int, how: str
+) -> None:
+    first, _ = build_collection(settings, "demo", some_rows(), "model")
+    before = files(folder_of(settings, "demo", first.digest))
+    rows = next_rows(some_rows(), gone, new, told)
+    ways: list[str] = []
+    LISTENERS.append(ways.append)
+    try:
+        made, built = build_collection(settings, "demo", rows, "model", first.digest)
+    finally:
+        LISTENERS.remove(ways.append)
+    assert built
+    assert [one for one in ways if one in ("collection.changed", "collection.built")] == [f"collection.{how}"]
+    other = settings.model_copy(update={"home": tmp_path / "other"})
+    assert build_collection(other, "demo", rows, "model") == (made, True)
+    assert held(settings, made.digest) == held(other, made.digest)
+    assert files(folder_of(settings, "demo", first.digest)) == before
+    assert hidden(settings) == []
+
+
+def test_deletions_add_up_until_a_collection_is_built_whole(settings: Settings) -> None:
+    rows, before, ways = some_rows(), None, list[str]()
+    LISTENERS.append(ways.append)
+    try:
+        for _ in range(4):
+            before = build_collection(settings, "demo", rows, "model", before)[0].digest
+            rows = rows.slice(5)
+    finally:
+        LISTENERS.remove(ways.append)
+    done = [one for one in ways if one in ("collection.changed", "collection.built")]
+    assert done == ["collection.built", "collection.changed", "collection.changed", "collection.built"]
+
+
+def test_a_collection_made_of_a_damaged_one_is_built_whole(settings: Settings) -> None:
+    first, _ = build_collection(settings, "demo", some_rows(), "model")
+    (folder_of(settings, "demo", first.digest) / "store" / "chroma.sqlite3").write_bytes(b"no database")
+    rows = next_rows(some_rows(), 3, 3, 0)
+    made, built = build_collection(settings, "demo", rows, "model", first.digest)
+    assert built
+    verify(settings, made.digest, rows)
+    assert hidden(settings) == []
+
+
+def test_only_changed_documents_are_cut_and_the_chunks_are_those_of_all(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generate("demo", settings.inbox("demo"), rows=20)
+    night(settings, "demo", upto="release")
+    pages = sorted((settings.inbox("demo") / "documents").glob("*.md"))
+    pages[0].write_text(f"{pages[0].read_text(encoding='utf-8')}\n\nOne more paragraph.\n", encoding="utf-8")
+    pages[1].unlink()
+    (pages[0].parent / "new.md").write_text("# New\n\nA new page.\n", encoding="utf-8")
+    cut: list[str] = []
+    real = chunks.chunk_document
+
+    def counted(document_id: str, text: str, **sizes: int) -> list[Chunk]:
+        cut.append(document_id)
+        return real(document_id, text, **sizes)
+
+    monkeypatch.setattr(chunks, "chunk_document", counted)
+    later = DAY + timedelta(days=1)
+    night(settings, "demo", later, upto="chunk")
+    assert 1 <= len(cut) <= 3
+    monkeypatch.undo()
+    run = open_run(settings, "demo", later)
+    for table, (made, _, _) in chunks.CORPORA.items():
+        source, pin = (resolve(run.lake, one, run.branch) for one in (table, made))
+        assert source is not None
+        assert pin is not None
+        whole = chunks._cut(run, chunks._described(read(run.lake, source)))
+        assert read(run.lake, pin).cast(chunks.SCHEMA).equals(whole)
 
 
 def test_rows_chosen_before_another_writer_came_are_chosen_again(settings: Settings) -> None:
