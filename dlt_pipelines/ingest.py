@@ -21,6 +21,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from pydantic import BaseModel, ConfigDict
 
 from cradle import names
+from cradle.catalog import distinct
 from cradle.catalog.deliveries import Delivery, File, Original, due, record, recorded, state
 from cradle.catalog.run import Run, open_run
 from cradle.config import Settings
@@ -34,7 +35,7 @@ from cradle.store import fetch_inbox, fetch_original
 from dlt_pipelines.inbox import keep, matching, original_path
 from dlt_pipelines.reading import Reading, read_original
 from dlt_pipelines.rejects import write_rejects
-from dlt_pipelines.sink import iceberg_sink, loaded_keys, meant_by
+from dlt_pipelines.sink import iceberg_sink, meant_by
 
 log = get("ingest")
 
@@ -146,7 +147,8 @@ def _merged(known: list[Delivery], fresh: list[Delivery]) -> list[Delivery]:
 
 def _missing(run: Run, chosen: list[Source], known: list[Delivery]) -> list[tuple[Original, Source]]:
     in_force = state(known, run.installation, run.logical_date)
-    have = {role: loaded_keys(run.lake, names.table("raw", role)) for role in {source.role for source in chosen}}
+    roles = {source.role for source in chosen}
+    have = {role: distinct(run.lake, names.table("raw", role), names.STEP_KEY) for role in roles}
     by_name = {source.name: source for source in chosen}
     return [
         (original, by_name[original.source])
@@ -173,8 +175,9 @@ def _load(run: Run, missing: list[tuple[Original, Source]]) -> list[_Loaded]:
     @dlt.resource(name="originals")
     def originals() -> Iterator[Any]:
         for one in tables():
-            if one.reading.rows.num_rows:
-                yield dlt.mark.with_table_name(_raw_rows(run, one), one.source.role)
+            for batch in one.reading.row_batches():
+                yield dlt.mark.with_table_name(_raw_rows(run, one, batch), one.source.role)
+            one.reading.forget_rows()
 
     folder = settings.work(run.customer.customer) / "dlt" / uuid.uuid4().hex
     try:
@@ -198,9 +201,9 @@ def _read(run: Run, original: Original, source: Source) -> _Loaded:
     return _Loaded(original, source, read_original(path, source, settings, source_file=original.file.path))
 
 
-def _raw_rows(run: Run, one: _Loaded) -> pa.Table:
+def _raw_rows(run: Run, one: _Loaded, rows: pa.RecordBatch) -> pa.Table:
     """Bring an original's rows into the columns of its role: lineage first, then what any source of it delivers."""
-    rows, role = one.reading.rows, one.source.role
+    role = one.source.role
     lineage = {
         names.FILE_SHA256: one.original.file.sha256,
         names.SOURCE_FILE: one.original.file.path,
@@ -213,7 +216,7 @@ def _raw_rows(run: Run, one: _Loaded) -> pa.Table:
     for field in fields:
         if field.name in lineage:
             columns.append(pa.repeat(pa.scalar(lineage[field.name], pa.string()), rows.num_rows))
-        elif field.name in rows.column_names:
+        elif field.name in rows.schema.names:
             columns.append(rows.column(field.name).cast(field.type))
         else:
             columns.append(pa.nulls(rows.num_rows, field.type))
@@ -232,8 +235,9 @@ def _refuse_broken(run: Run, readings: list[_Loaded]) -> None:
     for one in readings:
         if one.source.role == names.DOCUMENTS:
             continue
-        for row in one.reading.rejects.filter(pc.equal(one.reading.rejects.column("scope"), "file")).to_pylist():
-            lines.append(f"  {one.original.file.path}: {row['reason']}: {row['message']}")
+        for batch in one.reading.reject_batches():
+            for row in batch.filter(pc.equal(batch.column("scope"), "file")).to_pylist():
+                lines.append(f"  {one.original.file.path}: {row['reason']}: {row['message']}")
     if lines:
         raise InputError(
             f"customer {run.customer.customer}: {len(lines)} file(s) can't be used; nothing of their delivery is "

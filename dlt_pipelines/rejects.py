@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
-import pyarrow.compute as pc
+from collections.abc import Iterator
 
-from cradle.catalog import Lake, ops, read, resolve, write_once
+import pyarrow as pa
+
+from cradle.catalog import Lake, distinct, ops, write_once
 from cradle.catalog.deliveries import Original
 from cradle.digest import step_key
 from cradle.installation import Source
@@ -16,23 +17,19 @@ Read = tuple[Original, Source, Reading]
 
 def write_rejects(lake: Lake, read_now: list[Read]) -> None:
     """Add the rejects of originals that were read now to `ops.rejects`, once for each original."""
-    parts = [_reject_rows(*one) for one in read_now if one[2].rejects.num_rows]
-    if not parts:
+    found = {one[0].step_key: one for one in read_now if any(one[2].reject_batches())}
+    if not found:
         return
-    rows = pa.concat_tables(parts)
-    keys = sorted(pc.unique(rows.column("step_key")).to_pylist())
 
-    def new_rows() -> pa.Table | None:
-        pin = resolve(lake, "ops.rejects")
-        have = set(pc.unique(read(lake, pin, ("step_key",)).column(0)).to_pylist()) if pin and pin.rows else set()
-        fresh = pa.array([key for key in keys if key not in have], pa.string())
-        return rows.filter(pc.is_in(rows.column("step_key"), value_set=fresh)) if len(fresh) else None
+    def new_rows() -> pa.RecordBatchReader | None:
+        fresh = found.keys() - distinct(lake, "ops.rejects", "step_key")
+        batches = (batch for key in sorted(fresh) for batch in _rows(*found[key]))
+        return pa.RecordBatchReader.from_batches(ops.REJECTS, batches) if fresh else None
 
-    write_once(lake, "ops.rejects", new_rows, step_key=step_key("rejects", originals=keys), mode="append")
+    write_once(lake, "ops.rejects", new_rows, step_key=step_key("rejects", originals=sorted(found)), mode="append")
 
 
-def _reject_rows(original: Original, source: Source, reading: Reading) -> pa.Table:
-    rejects = reading.rejects
+def _rows(original: Original, source: Source, reading: Reading) -> Iterator[pa.RecordBatch]:
     fixed = {
         "step_key": original.step_key,
         "stage": "ingest",
@@ -40,10 +37,4 @@ def _reject_rows(original: Original, source: Source, reading: Reading) -> pa.Tab
         "file_sha256": original.file.sha256,
         "source_file": original.file.path,
     }
-    columns = [
-        pa.repeat(pa.scalar(fixed[field.name], pa.string()), rejects.num_rows)
-        if field.name in fixed
-        else rejects.column(field.name).cast(field.type)
-        for field in ops.REJECTS
-    ]
-    return pa.table(columns, schema=ops.REJECTS)
+    return (ops.reject_rows(batch, fixed) for batch in reading.reject_batches())

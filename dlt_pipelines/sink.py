@@ -1,7 +1,7 @@
 """The Iceberg sink: what dlt has normalised becomes one exactly-once commit per table.
 
 dlt's own Iceberg writer is not used: a kill after its commit doubled the table on the re-run (DESIGN, section 6).
-Flow: dlt load package → Parquet file per table → cradle.catalog.write_once → raw.<role>
+Flow: dlt load package → Parquet file per table → batches → cradle.catalog.write_once → raw.<role>
 """
 
 from __future__ import annotations
@@ -14,18 +14,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cradle import names
-from cradle.catalog import Lake, read, resolve, write_once
+from cradle.catalog import Lake, distinct, write_once
 from cradle.digest import step_key
 from cradle.errors import CradleError, of_a_server
-
-
-def loaded_keys(lake: Lake, table: str) -> set[str]:
-    """Return the step keys of the originals whose rows stand in a raw table."""
-    pin = resolve(lake, table)
-    if pin is None or pin.rows == 0:
-        return set()
-    column = read(lake, pin, (names.STEP_KEY,)).column(0)
-    return set(pc.unique(column).to_pylist())
 
 
 def iceberg_sink(lake: Lake) -> Any:
@@ -45,13 +36,17 @@ def iceberg_sink(lake: Lake) -> Any:
     )
     def sink(path: str, table: Any) -> None:
         name = names.table("raw", table["name"])
-        rows = pq.read_table(path)
-        keys = sorted(pc.unique(rows.column(names.STEP_KEY)).to_pylist())
+        file = pq.ParquetFile(path)
+        keyed = file.iter_batches(columns=[names.STEP_KEY])
+        keys = sorted({key for batch in keyed for key in pc.unique(batch.column(0)).to_pylist()})
 
-        def new_rows() -> pa.Table | None:
-            have = loaded_keys(lake, name)
-            fresh = pa.array([key for key in keys if key not in have], pa.string())
-            return rows.filter(pc.is_in(rows.column(names.STEP_KEY), value_set=fresh)) if len(fresh) else None
+        def new_rows() -> pa.RecordBatchReader | None:
+            fresh = set(keys) - distinct(lake, name, names.STEP_KEY)
+            wanted = pa.array(sorted(fresh), pa.string())
+            batches = (
+                batch.filter(pc.is_in(batch.column(names.STEP_KEY), value_set=wanted)) for batch in file.iter_batches()
+            )
+            return pa.RecordBatchReader.from_batches(file.schema_arrow, batches) if fresh else None
 
         write_once(lake, name, new_rows, step_key=step_key("load", originals=keys), mode="append")
 

@@ -14,7 +14,7 @@ from cradle import releases
 from cradle.bake import bake, verify
 from cradle.bake.unpack import images
 from cradle.catalog import Lake, open_lake, read, resolve, tables
-from cradle.catalog.commit import arrow_digest
+from cradle.catalog.rows import arrow_digest
 from cradle.config import PROJECT, Settings, quieten
 from cradle.indexing import chunk_documents, embed_chunks, index_chunks
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cradle import names
-from cradle.catalog import Lake, open_lake
+from cradle.catalog import Lake, distinct, open_lake
 from cradle.catalog.borrowed import borrow_tables, lake_to_look, renew_keys
 from cradle.catalog.deliveries import as_of
 from cradle.catalog.run import Run
@@ -24,7 +24,6 @@ from cradle.config import Settings
 from cradle.errors import Unavailable, of_a_server
 from cradle.store import fetch_inbox, fetch_original
 from dlt_pipelines.inbox import original_path
-from dlt_pipelines.sink import loaded_keys
 
 KEYS_AGE = 1800  # seconds; vended keys live for an hour
 
@@ -111,7 +110,7 @@ def bring_originals(made: Scratch, run: Run) -> None:
     """Show the originals in force: one that was kept and not loaded, or is to be read otherwise, is read again."""
     state = as_of(run.lake, run.installation, run.logical_date)
     for role in sorted(run.roles):
-        loaded = loaded_keys(run.lake, names.table("raw", role))
+        loaded = distinct(run.lake, names.table("raw", role), names.STEP_KEY)
         for one in state.originals(role):
             target, there = (original_path(of, made.customer, one.file.sha256) for of in (made.settings, made.real))
             if one.step_key in loaded or target.exists():

@@ -5,6 +5,7 @@ from cradle.catalog.duck import connect_duckdb, grant, readable
 from cradle.catalog.lake import Lake, asof_branch, open_lake
 from cradle.catalog.pins import (
     Pin,
+    distinct,
     find_pin,
     properties,
     read,
@@ -22,6 +23,7 @@ __all__ = [
     "Written",
     "asof_branch",
     "connect_duckdb",
+    "distinct",
     "drop_branch",
     "find_pin",
     "grant",

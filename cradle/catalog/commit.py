@@ -13,14 +13,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import duckdb
 import pyarrow as pa
 from pyiceberg.exceptions import (
     CommitFailedException,
     TableAlreadyExistsError,
     ValidationException,
 )
-from pyiceberg.io.pyarrow import _dataframe_to_data_files
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
@@ -33,12 +31,13 @@ from cradle.catalog.pins import (
     find_pin,
     load,
     pin_of,
-    read,
+    properties_of,
+    read_batches,
     resolve,
     snapshot_with,
 )
 from cradle.catalog.refs import ATTEMPTS, MAIN, need, point_ref
-from cradle.digest import content_digest
+from cradle.catalog.rows import Rows, arrow_digest, digest_of, store
 from cradle.errors import CommitConflict, MissingStep
 from cradle.points import point
 
@@ -64,7 +63,7 @@ class Written:
 def write_once(
     lake: Lake,
     table: str,
-    data: pa.Table | Callable[[], pa.Table | None],
+    data: pa.Table | Callable[[], Rows | None],
     *,
     step_key: str,
     branch: str = MAIN,
@@ -75,23 +74,28 @@ def write_once(
 
     `replace` makes the branch hold these rows and no others, or points it at the snapshot found; `append` adds them.
     A function as `data` is called only when the key is not found, and again after a lost race, so that it can leave
-    out what the winner wrote; it returns None when nothing is left, and then nothing is written. With full refresh,
-    rows to `replace` are computed even so, and written when they differ from the rows that stand under the key.
+    out what the winner wrote; it returns None when nothing is left, and then nothing is written. A reader that it
+    returns is streamed: memory holds a few parts of it, whatever its length. With full refresh, rows to `replace` are
+    computed even so, and written when they differ from the rows that stand under the key.
 
     Raises:
         CommitConflict: other writers won every try.
     """
     again = mode == "replace" and lake.settings.full_refresh  # what is appended would be there twice
+    compute = data if callable(data) else lambda: data
     for _ in range(ATTEMPTS):
         # What is looked at here is what the commit is based on: a writer in between makes the commit fail.
         base = load(lake, table)
         done = snapshot_with(base, step_key) if base else None
         began = time.monotonic()
-        rows = None if done and not again else data() if callable(data) else data
+        rows = None if done and not again else compute()
         if base and done and (rows is None or _same(lake, table, base, done, rows)):
             return _found(lake, table, base, done, branch if mode == "replace" else None)
         if rows is None:
             return Written(_head(lake, table, branch), written=False)
+        if done:
+            rows = compute()  # the comparison has used them up
+            assert rows is not None
         _renew_keys(lake, table, base, began)
         point(f"commit.{table}.looked")
         pin = _try(lake, table, base, rows, step_key, branch, mode, summary or {}, done)
@@ -109,12 +113,11 @@ def _found(lake: Lake, table: str, base: Table, done: Snapshot, branch: str | No
     return Written(pin_of(base, table, done), written=False)
 
 
-def _same(lake: Lake, table: str, base: Table, done: Snapshot, rows: pa.Table) -> bool:
+def _same(lake: Lake, table: str, base: Table, done: Snapshot, rows: Rows) -> bool:
     """Tell whether these rows are what stands in a snapshot; what its summary says of them is not believed."""
-    if not _prepared(base, rows.schema):
-        return False
-    ours = arrow_digest(_aligned(rows, base).select(rows.column_names))
-    return arrow_digest(read(lake, pin_of(base, table, done))) == ours
+    return _prepared(base, rows.schema) and digest_of(base, rows) == arrow_digest(
+        read_batches(lake, pin_of(base, table, done))
+    )
 
 
 def _renew_keys(lake: Lake, table: str, base: Table | None, began: float) -> None:
@@ -134,21 +137,22 @@ def _try(
     lake: Lake,
     table: str,
     base: Table | None,
-    rows: pa.Table,
+    rows: Rows,
     step_key: str,
     branch: str,
     mode: Mode,
     summary: Mapping[str, str],
     known: Snapshot | None,
 ) -> Pin | None:
-    """Commit once on top of `base`; None when the table had to be prepared first, or after a lost race.
+    """Commit once on top of `base`; None after a lost race.
 
     An unclear failure counts as done when the key is there, on another snapshot than the known one.
     """
     try:
         if base is None or not _prepared(base, rows.schema):
-            _prepare(lake, table, base, rows.schema)
-            return None
+            base = _prepare(lake, table, base, rows.schema)
+            if base is None:
+                return None
         _commit(base, rows, step_key, branch, mode, summary)
     except (CommitFailedException, TableAlreadyExistsError, ValidationException):
         return None
@@ -165,8 +169,12 @@ def _prepared(base: Table, schema: pa.Schema) -> bool:
     return base.current_snapshot() is not None and set(schema.names) <= have
 
 
-def _prepare(lake: Lake, table: str, base: Table | None, schema: pa.Schema) -> None:
-    """Make the table, its first snapshot (a branch can't be written to before there is one), or missing columns."""
+def _prepare(lake: Lake, table: str, base: Table | None, schema: pa.Schema) -> Table | None:
+    """Make the table, its first snapshot (a branch can't be written to before there is one), or missing columns.
+
+    Return what to commit on; None when another writer committed a step meanwhile: what it wrote was not looked at.
+    """
+    looked_at = _steps(base) if base else set()
     if base is None:
         base = lake.catalog.create_table(lake.identifier(table), schema=schema, properties=TABLE_PROPERTIES)
     if base.current_snapshot() is None:
@@ -175,13 +183,19 @@ def _prepare(lake: Lake, table: str, base: Table | None, schema: pa.Schema) -> N
     if not _prepared(base, schema):
         with base.update_schema() as update:
             update.union_by_name(schema)
+    prepared = load(lake, table)
+    return prepared if prepared and _steps(prepared) == looked_at else None
 
 
-def _commit(loaded: Table, rows: pa.Table, step_key: str, branch: str, mode: Mode, summary: Mapping[str, str]) -> None:
-    aligned = _aligned(rows, loaded)
-    properties = {STEP_KEY: step_key, COLUMNS: json.dumps(rows.column_names), **summary}
+def _steps(base: Table) -> set[int]:
+    return {one.snapshot_id for one in base.snapshots() if STEP_KEY in properties_of(one)}
+
+
+def _commit(loaded: Table, rows: Rows, step_key: str, branch: str, mode: Mode, summary: Mapping[str, str]) -> None:
+    properties = {STEP_KEY: step_key, COLUMNS: json.dumps(rows.schema.names), **summary}
+    files, digest = store(loaded, rows, hashed=mode == "replace")
     if mode == "replace":
-        properties[CONTENT_DIGEST] = arrow_digest(aligned.select(rows.column_names))
+        properties[CONTENT_DIGEST] = digest
     name = ".".join(loaded.name()[-2:])
     with loaded.transaction() as transaction:
         update = transaction.update_snapshot(snapshot_properties=properties, branch=branch)
@@ -190,31 +204,10 @@ def _commit(loaded: Table, rows: pa.Table, step_key: str, branch: str, mode: Mod
             if mode == "replace" and head:
                 for task in loaded.scan(snapshot_id=head.snapshot_id).plan_files():
                     producer.delete_data_file(task.file)
-            if aligned.num_rows:
-                for file in _dataframe_to_data_files(transaction.table_metadata, aligned, loaded.io):
-                    producer.append_data_file(file)
+            for file in files:
+                producer.append_data_file(file)
         point(f"commit.{name}.before")
     point(f"commit.{name}.after")
-
-
-def _aligned(rows: pa.Table, loaded: Table) -> pa.Table:
-    """Put columns into the table's order; a column that this step no longer has becomes NULL."""
-    target = loaded.schema().as_arrow()
-    columns = [
-        rows.column(field.name).cast(field.type)
-        if field.name in rows.column_names
-        else pa.nulls(rows.num_rows, field.type)
-        for field in target
-    ]
-    return pa.table(columns, schema=target)
-
-
-def arrow_digest(rows: pa.Table) -> str:
-    """Return the content digest of an Arrow table."""
-    con = duckdb.connect(":memory:")
-    con.execute("set TimeZone = 'UTC'")
-    con.register("step_rows", rows)
-    return content_digest(con, "step_rows")
 
 
 def summary_of(**values: Any) -> dict[str, str]:

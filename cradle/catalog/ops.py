@@ -80,6 +80,17 @@ TABLES = {
 }
 
 
+def reject_rows(found: pa.RecordBatch, fixed: dict[str, str]) -> pa.RecordBatch:
+    """Bring rejects into the columns of `ops.rejects`; `fixed` are the values that all of them share."""
+    columns = [
+        pa.repeat(pa.scalar(fixed[field.name], field.type), found.num_rows)
+        if field.name in fixed
+        else found.column(field.name).cast(field.type)
+        for field in REJECTS
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=REJECTS)
+
+
 def ensure(lake: Lake, table: str, schema: pa.Schema) -> None:
     """Make an empty `ops` table when it is not there."""
     append(lake, table, schema, [], step_key("begin", table=table))

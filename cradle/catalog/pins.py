@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.table import Table
@@ -119,15 +119,25 @@ def read(lake: Lake, pin: Pin, columns: tuple[str, ...] = ()) -> pa.Table:
     return rows.select(wanted) if wanted else rows
 
 
-def read_batches(lake: Lake, pin: Pin, columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
-    """Yield these columns of a pinned table piece by piece, so that it need not fit into memory.
+def read_batches(lake: Lake, pin: Pin, columns: tuple[str, ...] = ()) -> pa.RecordBatchReader:
+    """Read like `read`, piece by piece, so that the table need not fit into memory.
 
     Raises:
         MissingStep: the pinned snapshot is gone.
     """
-    scan = _snapshot(lake, pin).scan(snapshot_id=pin.snapshot_id, selected_fields=columns)
-    for batch in scan.to_arrow_batch_reader():
-        yield batch.select(list(columns))
+    wanted = columns or pin.columns
+    scan = _snapshot(lake, pin).scan(snapshot_id=pin.snapshot_id, selected_fields=wanted or ("*",))
+    reader = scan.to_arrow_batch_reader()
+    schema = pa.schema([reader.schema.field(name) for name in wanted or reader.schema.names])
+    return pa.RecordBatchReader.from_batches(schema, (batch.select(schema.names) for batch in reader))
+
+
+def distinct(lake: Lake, table: str, column: str) -> set[str]:
+    """Return the different values of a text column, read piece by piece; none when the table was never made."""
+    pin = resolve(lake, table)
+    if pin is None or pin.rows == 0:
+        return set()
+    return {value for batch in read_batches(lake, pin, (column,)) for value in pc.unique(batch.column(0)).to_pylist()}
 
 
 def _snapshot(lake: Lake, pin: Pin) -> Table:

@@ -17,7 +17,7 @@ from dbt.adapters.duckdb.plugins import BasePlugin
 from dbt.adapters.duckdb.utils import TargetConfig
 
 from cradle import names
-from cradle.catalog import Pin, Written, grant, ops, readable, resolve, summary_of, write_once
+from cradle.catalog import Lake, Pin, Written, grant, ops, readable, resolve, summary_of, write_once
 from cradle.catalog.deliveries import AsOf
 from cradle.catalog.duck import duckdb_config, set_up
 from cradle.catalog.run import Run
@@ -39,6 +39,7 @@ class Build:
         return self.upstream | {model: one.pin for model, one in self.written.items()}
 
 
+BATCH_ROWS = 8192  # of a model's result, on its way from DuckDB into the commit
 KEYS_AGE = 300  # seconds; vended keys live for an hour
 CURRENT: list[Build] = []  # set by dbt_project.plugins.invoke around each invocation; dbt gives plugins no argument
 
@@ -76,10 +77,10 @@ class Plugin(BasePlugin):
         source = f'"{target_config.relation.schema}"."{target_config.location.path}"'
         step = self._step(model)
         self._renew_keys()
-        rejects_of = target_config.config.get("rejects_of")
-        if rejects_of:
-            self._store_rejects(source, rejects_of)
-            shown = f"(select * from {source_rows(self.con, source)})"
+        staging = target_config.config.get("rejects_of")
+        if staging:
+            staged = self._store_rejects(source, staging)
+            shown = rejects_of(self.con, self.build.run.lake, staged, staging)
         else:
             written = self._store_rows(source, step, model)
             shown = readable(self.con, self.build.run.lake, written.pin)
@@ -118,7 +119,7 @@ class Plugin(BasePlugin):
         written = write_once(
             build.run.lake,
             table,
-            lambda: self.con.cursor().execute(f"select * from {source}").to_arrow_table(),
+            lambda: self.con.cursor().execute(f"select * from {source}").to_arrow_reader(BATCH_ROWS),
             step_key=step_key("build", **step),
             branch=build.run.branch,
             summary=summary_of(inputs=json.dumps(step["inputs"]), model=model.name),
@@ -126,34 +127,28 @@ class Plugin(BasePlugin):
         build.written[model.name] = written
         return written
 
-    def _store_rejects(self, source: str, staging: str) -> None:
+    def _store_rejects(self, source: str, staging: str) -> Pin:
         build = self.build
         assert build is not None
         staged = build.pins()[staging]
         fixed = {"step_key": staged.step_key, "stage": "staging", "step": staging}
 
-        def rows() -> pa.Table | None:
-            found = self.con.cursor().execute(f"select * from {source}").to_arrow_table()
-            columns = [
-                pa.repeat(pa.scalar(fixed[one.name], pa.string()), found.num_rows)
-                if one.name in fixed
-                else found.column(one.name).cast(one.type)
-                for one in ops.REJECTS
-            ]
-            return pa.table(columns, schema=ops.REJECTS) if found.num_rows else None
+        def rows() -> pa.RecordBatchReader:
+            found = self.con.cursor().execute(f"select * from {source}").to_arrow_reader(BATCH_ROWS)
+            return pa.RecordBatchReader.from_batches(ops.REJECTS, (ops.reject_rows(one, fixed) for one in found))
 
-        if resolve(build.run.lake, "ops.rejects") is None:
-            ops.ensure(build.run.lake, "ops.rejects", ops.REJECTS)
-        write_once(
-            build.run.lake, "ops.rejects", rows, step_key=step_key("rejects", staged=staged.step_key), mode="append"
-        )
+        # Written even when there are none: else they would be looked for every night.
+        key = step_key("rejects", staged=staged.step_key)
+        write_once(build.run.lake, "ops.rejects", rows, step_key=key, mode="append")
+        return staged
 
 
-def source_rows(con: duckdb.DuckDBPyConnection, source: str) -> str:
-    """Copy a view's rows into a table that outlives it, and return that table's name."""
-    kept = source.replace('__dbt_tmp"', '__rows"')
-    con.execute(f"create or replace table {kept} as select * from {source}")
-    return kept
+def rejects_of(con: duckdb.DuckDBPyConnection, lake: Lake, staged: Pin, model: str) -> str:
+    """Return SQL text that may follow FROM: what a staging model could not take."""
+    rejects = resolve(lake, "ops.rejects")
+    assert rejects is not None
+    where = f"step_key = '{staged.step_key}' and stage = 'staging' and step = '{model}'"
+    return f"(select * from {readable(con, lake, rejects)} where {where})"
 
 
 def show(con: duckdb.DuckDBPyConnection, build: Build) -> None:
@@ -169,9 +164,8 @@ def show(con: duckdb.DuckDBPyConnection, build: Build) -> None:
     rejects = resolve(lake, "ops.rejects")
     for role, model in names.STAGING_MODELS.items():
         if rejects and model in pins:
-            where = f"step_key = '{pins[model].step_key}' and stage = 'staging' and step = '{model}'"
-            rows = readable(con, lake, rejects)
-            con.execute(f"create or replace view ops.rejects_{role} as select * from {rows} where {where}")
+            found = rejects_of(con, lake, pins[model], model)
+            con.execute(f"create or replace view ops.rejects_{role} as select * from {found}")
 
 
 def show_raw(con: duckdb.DuckDBPyConnection, build: Build, role: str) -> None:

@@ -43,25 +43,8 @@ def main() -> None:
     from cradle.installation import Source
     from dlt_pipelines.reading.formats import parse
 
-    parsed = parse(Path(request["path"]), Source.model_validate(request["source"]), request["source_file"])
-    folder = Path(request["folder"])
-    _write(folder / "rows.arrow", parsed.rows)
-    _write(folder / "rejects.arrow", parsed.rejects)
-    report = {
-        "rows_read": parsed.rows_read,
-        "rows_accepted": parsed.rows_accepted,
-        "rows_rejected": parsed.rows_rejected,
-        "notes": parsed.notes,
-        "no_network": cut_off,
-    }
-    (folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
-
-
-def _write(path: Path, table: object) -> None:
-    import pyarrow as pa
-
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:  # type: ignore[attr-defined]
-        writer.write_table(table)
+    source = Source.model_validate(request["source"])
+    parse(Path(request["path"]), source, request["source_file"], Path(request["folder"]), no_network=cut_off)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
-"""CSV with a pinned dialect: every cell as text, every record accounted for.
+"""CSV with a pinned dialect: every cell as text, every record accounted for, block by block.
 
-A file in which each record is one line is parsed by Arrow. Records over several lines, and broken quotes, take a slower
-way with Python's csv module, which knows the line at which a record begins. Both read a record alike.
+A block in which each record is one line is parsed by Arrow. Records over several lines, and broken quotes, take a
+slower way with Python's csv module, which knows the line at which a record begins. Both read a record alike, so that it
+makes no difference where a block ends.
 """
 
 from __future__ import annotations
 
-import codecs
 import csv
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,98 +17,76 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from cradle.installation import Dialect, Source
-from dlt_pipelines.reading.airlock import empty_rows
-from dlt_pipelines.reading.parsed import Parsed, Rejects, check_headers, finish, map_columns, unique_headers
+from dlt_pipelines.reading.lines import RAW, Blocks, decodes, utf8_blocks
+from dlt_pipelines.reading.parsed import Rejects, check_headers, map_columns, unique_headers
 
 VALUE_CHARS = 500  # of a bad line that go into the rejects
 SPAN_LINES = 1000  # a quoted field over more lines is taken for an unclosed quote
 MAX_FIELD = (1 << 31) - 1
-BLOCK = 1 << 24
-RAW = "surrogateescape"  # keeps bytes that don't decode, so that their line can be named and left out
-
-Line = tuple[int, bytes]  # number in the file, UTF-8 with its line ending
+LF, CR = b"\n\r"
 
 
-def parse_csv(path: Path, source: Source, source_file: str) -> Parsed:
+@dataclass(frozen=True)
+class _Shape:
+    """How the records of a file look: its columns, and what a line that counts as blank may hold."""
+
+    names: list[str]
+    dialect: Dialect
+
+    @property
+    def spaces(self) -> bytes:
+        """Signs of which a blank line is made; where there is one column, it may hold nothing but spaces."""
+        return b" \r\n" if len(self.names) > 1 else b"\r\n"
+
+    @property
+    def fit_for_arrow(self) -> bool:
+        """Whether Arrow knows these signs; it takes single bytes only."""
+        return (self.dialect.delimiter + (self.dialect.quote or "")).isascii()
+
+
+def parse_csv(path: Path, source: Source, rejects: Rejects, notes: list[str]) -> Iterator[pa.Table]:
     """Parse one CSV file."""
     csv.field_size_limit(MAX_FIELD)
-    rejects, notes = Rejects(source_file), list[str]()
-    blank = empty_rows(tuple(column.name for column in source.columns))
-    data = _utf8(path.read_bytes(), source.dialect, rejects, notes)
-    header, body = ([], []) if rejects.whole_file else _header(data, source.dialect, rejects)
+    blocks = Blocks(utf8_blocks(path, source.dialect, rejects, notes))
+    header = _header(blocks, source.dialect, rejects)
     if header and not rejects.whole_file:
         check_headers(source, header, rejects, notes)
     if rejects.whole_file:
-        return finish(source, blank, rejects, notes)
-    names = unique_headers(header)
-    spaces = b" \r\n" if len(names) > 1 else b"\r\n"  # one column may hold nothing but spaces
-    filled = [line for line in body if line[1].strip(spaces)]
+        return
+    shape, filled = _Shape(unique_headers(header), source.dialect), False
+    while block := blocks.take():
+        found = Rejects(rejects.source_file)
+        read = _by_arrow(block, blocks, shape, found) if shape.fit_for_arrow else None
+        table, numbers = read or _by_module(block, blocks, shape, found)
+        filled = filled or bool(table.num_rows or found.rows)
+        for row in sorted(found.rows, key=lambda row: int(str(row["row_number"]))):
+            rejects.take_over(row)
+        yield map_columns(source, table, numbers, None)
     if not filled:
-        notes.append(f"{source_file}: a header, but no record")
-        return finish(source, blank, rejects, notes)
-    read = _by_arrow(filled, names, source.dialect, rejects) or _by_module(body, names, spaces, source.dialect, rejects)
-    return finish(source, map_columns(source, *read, None), rejects, notes)
+        notes.append(f"{rejects.source_file}: a header, but no record")
 
 
-def _utf8(data: bytes, dialect: Dialect, rejects: Rejects, notes: list[str]) -> bytes:
-    """Return a file as UTF-8; bytes that decode in no allowed way stay as they are."""
-    encoding = dialect.encoding
-    if data.startswith(codecs.BOM_UTF8):
-        data, encoding = data[3:], "utf-8"
-    elif data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        encoding = "utf-16"
-    if codecs.lookup(encoding).name == "utf-8":
-        return data if _decodes(data) else _mended(data, dialect.fallback_encoding, rejects, notes)
-    try:
-        return data.decode(encoding).encode()
-    except UnicodeDecodeError as error:
-        if codecs.lookup(encoding).name.startswith(("utf-16", "utf-32")):
-            rejects.add("file", "bad_encoding", f"not {encoding}: {error}. Deliver the file again, whole")
-            return b""
-    if dialect.fallback_encoding and _decodes(data, dialect.fallback_encoding):
-        notes.append(f"{rejects.source_file}: not {encoding}, read as {dialect.fallback_encoding}")
-        return data.decode(dialect.fallback_encoding).encode()
-    return data.decode(encoding, errors=RAW).encode(errors=RAW)
-
-
-def _mended(data: bytes, fallback: str | None, rejects: Rejects, notes: list[str]) -> bytes:
-    """Read the lines that are not UTF-8 in the fallback encoding; a file may mix both."""
-    if not fallback:
-        return data
-    lines = data.splitlines(keepends=True)
-    bad = [at for at, line in enumerate(lines) if not _decodes(line) and _decodes(line, fallback)]
-    for at in bad:
-        lines[at] = lines[at].decode(fallback).encode()
-    if bad:
-        notes.append(f"{rejects.source_file}: {len(bad)} line(s) not utf-8, read as {fallback}; first: {bad[0] + 1}")
-    return b"".join(lines)
-
-
-def _decodes(data: bytes, encoding: str = "utf-8") -> bool:
-    try:
-        data.decode(encoding)
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _header(data: bytes, dialect: Dialect, rejects: Rejects) -> tuple[list[str], list[Line]]:
-    """Split off the header: the first line with text from `header_row` on; it may span lines when its quotes say so."""
-    lines = data.splitlines(keepends=True)
+def _header(blocks: Blocks, dialect: Dialect, rejects: Rejects) -> list[str]:
+    """Take the header: the first line with text from `header_row` on; it may span lines when its quotes say so."""
     at = dialect.header_row - 1
+    lines = blocks.take_lines(at + SPAN_LINES, [])
     while at < len(lines) and not lines[at].strip():
         at += 1
+        lines = blocks.take_lines(at + SPAN_LINES, lines)
+    if rejects.whole_file:
+        return []
     if at >= len(lines):
         message = f"the file holds no header and no record (header expected in line {dialect.header_row})"
         rejects.add("file", "empty_file", message)
-        return [], []
+        return []
     text = [line.decode(errors=RAW) for line in lines[at : at + SPAN_LINES]]
     header, used, closed = _record(text, 0, dialect)
     problem = _problem("".join(text[:used]))
     if problem or not closed:
         reason, message = problem or ("broken_quote", "a quote in the header is opened and never closed")
         rejects.add("file", reason, f"header: {message}", row_number=at + 1, value=_shown(text[0]))
-    return header, list(enumerate(lines[at + used :], at + used + 1))
+    blocks.put_back(lines, at + used)
+    return header
 
 
 def _format(dialect: Dialect) -> dict[str, object]:
@@ -115,66 +94,90 @@ def _format(dialect: Dialect) -> dict[str, object]:
     return {"delimiter": dialect.delimiter, "quotechar": dialect.quote or None, "quoting": quoting}
 
 
-def _by_arrow(
-    lines: list[Line], names: list[str], dialect: Dialect, rejects: Rejects
-) -> tuple[pa.Table, pa.Array] | None:
-    """Parse records of one line each; None if some record spans lines."""
-    quote = (dialect.quote or "").encode()
-    data = b"".join(line for _, line in lines)
-    if not (dialect.delimiter + (dialect.quote or "")).isascii():
+def _by_arrow(block: bytes, blocks: Blocks, shape: _Shape, rejects: Rejects) -> tuple[pa.Table, pa.Array] | None:
+    """Parse records of one line each; None if some record spans lines, or may."""
+    as_delivered = block
+    if block.count(b"\r") != block.count(b"\r\n"):  # the line endings of old Macs
+        block = b"".join(line + b"\n" for line in block.splitlines())
+    block += b"" if block.endswith(b"\n") else b"\n"
+    data = np.frombuffer(block, dtype=np.uint8)
+    ends = np.flatnonzero(data == LF) + 1
+    if _odd_quotes(data, ends, shape.dialect):
         return None
-    if quote and quote in data and any(line.count(quote) % 2 for _, line in lines):
+    begins = np.concatenate(([0], ends[:-1]))
+    found = Rejects(rejects.source_file)
+    left_out = _blank(block, data, begins, ends, shape)
+    if b"\0" in block or not decodes(block):
+        left_out += _bad(as_delivered, blocks.number, found)
+    kept = np.delete(np.arange(len(ends)), left_out)
+    text = b"".join(block[begins[at] : ends[at]] for at in kept) if left_out else block
+    # Arrow forgives a quote left open at the end.
+    if len(kept) and not _record([block[begins[kept[-1]] : ends[kept[-1]]].decode()], 0, shape.dialect)[2]:
         return None
-    problems = Rejects(rejects.source_file)
-    if b"\0" in data or not _decodes(data):
-        lines = list(_clean(lines, problems))
-    bad: dict[int, int] = {}  # position of a ragged row → its number of fields
+    ragged: dict[int, int] = {}  # position → number of fields
 
     def skip(row: pacsv.InvalidRow) -> str:
-        bad[row.number - 1] = row.actual_columns
+        ragged[row.number - 1] = row.actual_columns
         return "skip"
 
-    if lines and not _record([lines[-1][1].decode()], 0, dialect)[2]:  # Arrow forgives a quote left open at the end
+    table = _arrow_table(text, shape, skip)
+    if table.num_rows + len(ragged) != len(kept):  # quotes come in pairs, and yet a field spans lines
         return None
-    table = _arrow_table(lines, names, dialect, skip)
-    if table.num_rows + len(bad) != len(lines):  # quotes come in pairs, and yet a field spans lines
-        return None
-    for at, found in bad.items():
-        problems.add("row", *_ragged(len(names), found), row_number=lines[at][0], value=_shown(lines[at][1].decode()))
-    rejects.rows += problems.rows
-    numbers = np.fromiter((number for number, _ in lines), dtype=np.int64, count=len(lines))
-    return table, pa.array(np.delete(numbers, list(bad)))
+    for at, fields in ragged.items():
+        line = block[begins[kept[at]] : ends[kept[at]]].decode()
+        problem = _ragged(len(shape.names), fields)
+        found.add("row", *problem, row_number=blocks.number + int(kept[at]), value=_shown(line))
+    rejects.rows += found.rows
+    numbers = pa.array(np.delete(kept, list(ragged)) + blocks.number, pa.int64())
+    blocks.number += len(ends)
+    return table, numbers
 
 
-def _arrow_table(lines: list[Line], names: list[str], dialect: Dialect, skip: object) -> pa.Table:
-    if not lines:
-        return pa.schema([pa.field(name, pa.string()) for name in names]).empty_table()
-    longest = max(len(line) for _, line in lines)
+def _odd_quotes(data: np.ndarray, ends: np.ndarray, dialect: Dialect) -> bool:
+    """Tell whether some line holds an odd number of quotes."""
+    places = np.flatnonzero(data == ord(dialect.quote)) if dialect.quote else np.empty(0, np.int64)
+    if not len(places):
+        return False
+    counts = np.bincount(np.searchsorted(ends, places, side="right"), minlength=len(ends))
+    return bool((counts & 1).any())
+
+
+def _blank(block: bytes, data: np.ndarray, begins: np.ndarray, ends: np.ndarray, shape: _Shape) -> list[int]:
+    """Return the positions of blank lines."""
+    starts = np.isin(data[begins], np.frombuffer(shape.spaces, dtype=np.uint8))
+    return [int(at) for at in np.flatnonzero(starts) if not block[begins[at] : ends[at]].strip(shape.spaces)]
+
+
+def _bad(block: bytes, number: int, rejects: Rejects) -> list[int]:
+    """Return the positions of lines that hold a NUL byte or don't decode."""
+    found = []
+    for at, line in enumerate(block.splitlines(keepends=True)):
+        text = line.decode(errors=RAW)
+        problem = _problem(text)
+        if problem:
+            rejects.add("row", *problem, row_number=number + at, value=_shown(text))
+            found.append(at)
+    return found
+
+
+def _arrow_table(text: bytes, shape: _Shape, skip: object) -> pa.Table:
+    if not text:
+        return pa.schema([pa.field(name, pa.string()) for name in shape.names]).empty_table()
+    quote = shape.dialect.quote
     return pacsv.read_csv(
-        pa.BufferReader(b"\n".join(line.rstrip(b"\r\n") for _, line in lines) + b"\n"),
-        read_options=pacsv.ReadOptions(use_threads=False, column_names=names, block_size=max(BLOCK, longest + 1)),
+        pa.BufferReader(text),
+        read_options=pacsv.ReadOptions(use_threads=False, column_names=shape.names, block_size=len(text) + 1),
         parse_options=pacsv.ParseOptions(
-            delimiter=dialect.delimiter,
-            quote_char=dialect.quote or False,
-            double_quote=bool(dialect.quote),
+            delimiter=shape.dialect.delimiter,
+            quote_char=quote or False,
+            double_quote=bool(quote),
             ignore_empty_lines=False,
             invalid_row_handler=skip,
         ),
         convert_options=pacsv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False, check_utf8=False
+            column_types=dict.fromkeys(shape.names, pa.string()), strings_can_be_null=False, check_utf8=False
         ),
     )
-
-
-def _clean(lines: list[Line], rejects: Rejects) -> Iterator[Line]:
-    """Leave out the lines that hold a NUL byte or don't decode."""
-    for number, line in lines:
-        text = line.decode(errors=RAW)
-        problem = _problem(text)
-        if problem is None:
-            yield number, line
-        else:
-            rejects.add("row", *problem, row_number=number, value=_shown(text))
 
 
 def _problem(text: str) -> tuple[str, str] | None:
@@ -199,38 +202,37 @@ def _ragged(expected: int, found: int) -> tuple[str, str]:
     return "ragged_row", message
 
 
-def _by_module(
-    body: list[Line], names: list[str], spaces: bytes, dialect: Dialect, rejects: Rejects
-) -> tuple[pa.Table, pa.Array]:
+def _by_module(block: bytes, blocks: Blocks, shape: _Shape, rejects: Rejects) -> tuple[pa.Table, pa.Array]:
     """Parse records that may span lines; a quote that never closes costs its own line, not the rest of the file."""
-    lines = [line.decode(errors=RAW) for _, line in body]
+    body = block.splitlines(keepends=True)
+    own = len(body)  # records that begin in the block are read here, however far they reach
+    body = blocks.take_lines(own + SPAN_LINES, body)
+    lines = [line.decode(errors=RAW) for line in body]
     records: list[list[str]] = []
     numbers: list[int] = []
     at = 0
-    while at < len(lines):
-        number, line = body[at]
-        if not line.strip(spaces):
+    while at < own:
+        if not body[at].strip(shape.spaces):
             at += 1
             continue
-        record, used, closed = _record(lines, at, dialect)
+        record, used, closed = _record(lines, at, shape.dialect)
         text = "".join(lines[at : at + used])
         problem = _problem(text)
         if problem is None and not closed:
-            problem = (
-                "broken_quote",
-                "a quote is opened and never closed. Close it, or double one that is part of a value",
-            )
-        if problem is None and len(record) != len(names):
-            problem = _ragged(len(names), len(record))
+            fault = "a quote is opened and never closed. Close it, or double one that is part of a value"
+            problem = ("broken_quote", fault)
+        if problem is None and len(record) != len(shape.names):
+            problem = _ragged(len(shape.names), len(record))
         if problem:
-            rejects.add("row", *problem, row_number=number, value=_shown(text))
+            rejects.add("row", *problem, row_number=blocks.number + at, value=_shown(text))
         else:
             records.append(record)
-            numbers.append(number)
+            numbers.append(blocks.number + at)
         at += used
-    columns = zip(*records, strict=True) if records else ([] for _ in names)
+    blocks.put_back(body, at)
+    columns = zip(*records, strict=True) if records else ([] for _ in shape.names)
     arrays = [pa.array(list(column), pa.string()) for column in columns]
-    return pa.table(arrays, names=names), pa.array(numbers, pa.int64())
+    return pa.table(arrays, names=shape.names), pa.array(numbers, pa.int64())
 
 
 def _record(lines: list[str], at: int, dialect: Dialect) -> tuple[list[str], int, bool]:

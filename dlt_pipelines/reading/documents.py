@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
 from lxml import etree, html
 
 from cradle.installation import Source
-from dlt_pipelines.reading.airlock import TECHNICAL
-from dlt_pipelines.reading.parsed import Parsed, Rejects, finish
+from dlt_pipelines.reading.parsed import TECHNICAL, Rejects
 
 FIELDS = ("title", "text", "media_type")
 MEDIA_TYPES = {"text": "text/plain", "markdown": "text/markdown", "html": "text/html"}
@@ -19,11 +19,10 @@ _HEADING = re.compile(r"^#{1,6}\s+(.+?)\s*#*\s*$", re.MULTILINE)
 _CHARSET = re.compile(rb"<meta[^>]+charset=[\"']?([A-Za-z0-9_-]+)", re.IGNORECASE)
 
 
-def parse_document(path: Path, source: Source, source_file: str) -> Parsed:
+def parse_document(path: Path, source: Source, rejects: Rejects, notes: list[str]) -> Iterator[pa.Table]:
     """Parse one document."""
-    rejects = Rejects(source_file)
     text = _decoded(path.read_bytes(), source, rejects)
-    title = PurePosixPath(source_file).stem
+    title = PurePosixPath(rejects.source_file).stem
     if text is not None and source.format == "html":
         title, text = _html(text, title)
     elif text is not None and source.format == "markdown":
@@ -34,8 +33,7 @@ def parse_document(path: Path, source: Source, source_file: str) -> Parsed:
         text = None
     fields = [*(pa.field(name, pa.string()) for name in FIELDS), *TECHNICAL]
     row = {"title": title, "text": text, "media_type": MEDIA_TYPES[source.format], "_row_number": 1}
-    rows = pa.Table.from_pylist([row] if text is not None else [], schema=pa.schema(fields))
-    return finish(source, rows, rejects, [])
+    yield pa.Table.from_pylist([row] if text is not None else [], schema=pa.schema(fields))
 
 
 def _decoded(data: bytes, source: Source, rejects: Rejects) -> str | None:

@@ -12,55 +12,64 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cradle.installation import Source
-from dlt_pipelines.reading.airlock import REJECTS, TECHNICAL, empty_rows
 
 _CONTROL = re.compile(r"[\x00-\x1f]")
 
 
+REJECTS = pa.schema(
+    [
+        pa.field("scope", pa.string()),
+        pa.field("sheet", pa.string()),
+        pa.field("row_number", pa.int64()),
+        pa.field("column", pa.string()),
+        pa.field("value", pa.string()),
+        pa.field("reason", pa.string()),
+        pa.field("message", pa.string()),
+    ]
+)
+TECHNICAL = (
+    pa.field("_sheet", pa.string()),
+    pa.field("_row_number", pa.int64()),
+    pa.field("_unmapped", pa.string()),
+)
+
+
+def row_schema(columns: tuple[str, ...]) -> pa.Schema:
+    """Return the schema of raw rows with these columns."""
+    return pa.schema([*(pa.field(name, pa.string()) for name in columns), *TECHNICAL])
+
+
 @dataclass
 class Rejects:
-    """Collects rejects as a parser meets them."""
+    """Collects rejects as a parser meets them, until they are taken away.
+
+    Attributes:
+        row_count: how many data records were rejected.
+        whole_file: whether the file as such can't be used.
+    """
 
     source_file: str
     rows: list[dict[str, object]] = field(default_factory=list)
+    row_count: int = 0
+    whole_file: bool = False
 
     def add(self, scope: str, reason: str, message: str, **place: object) -> None:
         """Note one reject; `place` may hold sheet, row_number, column, value."""
         where = f", row {place['row_number']}" if place.get("row_number") else ""
         sheet = f", sheet {place['sheet']}" if place.get("sheet") else ""
         text = f"{self.source_file}{sheet}{where}: {message}"
-        self.rows.append({"scope": scope, "reason": reason, "message": text, **place})
+        self.take_over({"scope": scope, "reason": reason, "message": text, **place})
 
-    @property
-    def row_count(self) -> int:
-        """How many data records were rejected."""
-        return sum(row["scope"] == "row" for row in self.rows)
+    def take_over(self, row: dict[str, object]) -> None:
+        """Note a reject that is written out already."""
+        self.rows.append(row)
+        self.row_count += row["scope"] == "row"
+        self.whole_file |= row["scope"] == "file"
 
-    @property
-    def whole_file(self) -> bool:
-        """Whether the file as such can't be used."""
-        return any(row["scope"] == "file" for row in self.rows)
-
-
-@dataclass(frozen=True)
-class Parsed:
-    """A parser's answer; see airlock.Reading."""
-
-    rows: pa.Table
-    rejects: pa.Table
-    rows_read: int
-    rows_accepted: int
-    rows_rejected: int
-    notes: list[str]
-
-
-def finish(source: Source, rows: pa.Table, rejects: Rejects, notes: list[str]) -> Parsed:
-    """Count and close; a file that is rejected as a whole gives no rows."""
-    table = pa.Table.from_pylist(rejects.rows, schema=REJECTS)
-    if rejects.whole_file:
-        return Parsed(empty_rows(tuple(column.name for column in source.columns)), table, 0, 0, 0, notes)
-    bad = rejects.row_count
-    return Parsed(rows, table, rows.num_rows + bad, rows.num_rows, bad, notes)
+    def take(self) -> pa.Table:
+        """Return what was noted since the last time."""
+        taken, self.rows = self.rows, []
+        return pa.Table.from_pylist(taken, schema=REJECTS)
 
 
 def unique_headers(headers: list[str]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import fastexcel
@@ -14,8 +15,7 @@ import pyarrow.compute as pc
 from lxml import etree
 
 from cradle.installation import Source
-from dlt_pipelines.reading.airlock import empty_rows
-from dlt_pipelines.reading.parsed import Parsed, Rejects, check_headers, finish, map_columns, unique_headers
+from dlt_pipelines.reading.parsed import Rejects, check_headers, map_columns, unique_headers
 
 MAX_UNFOLDED = 2 << 30  # bytes of all parts together; a real workbook of that size is delivered as CSV
 MAX_CELLS = 200_000_000
@@ -30,27 +30,23 @@ _LAST_CELL = re.compile(rb'<(?:\w+:)?c\b[^>]*\br="([A-Z]+)(\d+)"')
 _MERGED = re.compile(rb'<(?:\w+:)?mergeCell ref="([^"]+)"')
 
 
-def parse_workbook(path: Path, source: Source, source_file: str) -> Parsed:
+def parse_workbook(path: Path, source: Source, rejects: Rejects, notes: list[str]) -> Iterator[pa.Table]:
     """Parse the sheets that the dialect names, or all."""
-    rejects, notes = Rejects(source_file), list[str]()
-    blank = empty_rows(tuple(column.name for column in source.columns))
     if path.stat().st_size == 0:
         rejects.add("file", "empty_file", "the file holds nothing")
-        return finish(source, blank, rejects, notes)
+        return
     try:
         parts = _sheet_parts(path)
         reader = fastexcel.read_excel(str(path))
     except (zipfile.BadZipFile, KeyError, ValueError, etree.XMLSyntaxError, fastexcel.FastExcelError) as error:
         rejects.add("file", "not_a_workbook", f"not a readable workbook ({error}). Save it as XLSX again")
-        return finish(source, blank, rejects, notes)
+        return
     missing = [name for name in source.dialect.sheets if name not in reader.sheet_names]
     for name in missing:
         rejects.add("file", "missing_sheet", f"no sheet {name!r} among {', '.join(reader.sheet_names)}", sheet=name)
-    tables = [blank]
     for name in source.dialect.sheets or reader.sheet_names:
         if name not in missing:
-            tables.append(_sheet(path, parts.get(name), reader, name, source, rejects, notes))
-    return finish(source, pa.concat_tables(tables), rejects, notes)
+            yield from _sheet(path, parts.get(name), reader, name, source, rejects, notes)
 
 
 def _sheet_parts(path: Path) -> dict[str, str]:
@@ -81,8 +77,7 @@ def _sheet(
     source: Source,
     rejects: Rejects,
     notes: list[str],
-) -> pa.Table:
-    blank = empty_rows(tuple(column.name for column in source.columns))
+) -> Iterator[pa.Table]:
     xml = zipfile.ZipFile(path).read(part) if part else b""
     _refuse_bomb(xml)
     cells = pa.table(reader.load_sheet(name, header_row=None, skip_rows=0, dtypes="string"))
@@ -92,11 +87,11 @@ def _sheet(
             rejects.add("file", "empty_file", f"the sheet has no header in row {at + 1}", sheet=name)
         else:
             notes.append(f"{rejects.source_file}: sheet {name} is empty")
-        return blank
+        return
     header = [column[at].as_py() or "" for column in cells.columns]
     check_headers(source, header, rejects, notes, name)
     if rejects.whole_file:
-        return blank
+        return
     body = cells.slice(at + 1).rename_columns(unique_headers(header))
     body = pa.table([_plain(column) for column in body.columns], names=body.column_names)
     filled = np.zeros(body.num_rows, dtype=bool)
@@ -106,7 +101,7 @@ def _sheet(
     places = np.array([row - at - 2 for row in errors], dtype=np.int64)
     filled[places[places < body.num_rows]] = True  # a row of nothing but errors is a record too
     numbers = np.arange(at + 2, at + 2 + body.num_rows)[filled]
-    return map_columns(source, body.filter(pa.array(filled)), pa.array(numbers), name)
+    yield map_columns(source, body.filter(pa.array(filled)), pa.array(numbers), name)
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cradle.installation import Source
-from dlt_pipelines.reading.airlock import empty_rows
-from dlt_pipelines.reading.parsed import Parsed, Rejects, check_headers, finish, map_columns, unique_headers
+from dlt_pipelines.reading.lines import blocks_of, decoded, first_error
+from dlt_pipelines.reading.parsed import Rejects, check_headers, map_columns, unique_headers
 
 VALUE_CHARS = 500
+BATCH_ROWS = 4096
+PAGE_BYTES = 1 << 20  # read at once of each column
 _ODD = re.compile(r"\\u([dD][89a-fA-F]|0000)|\0")  # escapes that may stand for no character
 
 
@@ -39,18 +42,20 @@ def _load(text: str) -> Any:
         raise _Bad("nested too deeply") from error
 
 
-def parse_json(path: Path, source: Source, source_file: str) -> Parsed:
-    """Parse one JSON document: a list of objects, an object that holds such a list, or one object."""
-    rejects, notes = Rejects(source_file), list[str]()
-    blank = empty_rows(tuple(column.name for column in source.columns))
-    text = _text(path, source, rejects)
-    if text is None:
-        return finish(source, blank, rejects, notes)
+def parse_json(path: Path, source: Source, rejects: Rejects, notes: list[str]) -> Iterator[pa.Table]:
+    """Parse one JSON document: a list of objects, an object that holds such a list, or one object.
+
+    A document is one value, so it is read as a whole; what is too large for that is delivered as JSONL.
+    """
+    encoding = _encoding(path, source, rejects)
+    if encoding is None:
+        return
+    text = "".join(decoded(path, encoding))
     try:
         document = _load(text)
     except ValueError as error:
         rejects.add("file", "bad_json", f"not JSON: {error}")
-        return finish(source, blank, rejects, notes)
+        return
     key = source.dialect.records
     if key:
         document = document.get(key) if isinstance(document, dict) else None
@@ -58,44 +63,69 @@ def parse_json(path: Path, source: Source, source_file: str) -> Parsed:
             have = ", ".join(_load(text)) if text.lstrip().startswith("{") else "none, as it is no object"
             message = f"no list under the key {key!r}. Keys: {have}. Name the list in the dialect's `records`"
             rejects.add("file", "missing_records", message)
-            return finish(source, blank, rejects, notes)
+            return
     records = document if isinstance(document, list) else [document]
-    return _records(list(enumerate(records, 1)), source, rejects, notes, check=bool(_ODD.search(text)))
+    headers: dict[str, None] = {}
+    table = _records(list(enumerate(records, 1)), source, headers, rejects, check=bool(_ODD.search(text)))
+    if table.num_rows:
+        check_headers(source, list(headers), rejects, notes)
+    yield table
 
 
-def parse_jsonl(path: Path, source: Source, source_file: str) -> Parsed:
+def parse_jsonl(path: Path, source: Source, rejects: Rejects, notes: list[str]) -> Iterator[pa.Table]:
     """Parse one object a line; a line that is none becomes a reject."""
-    rejects, notes = Rejects(source_file), list[str]()
-    text = _text(path, source, rejects)
-    if text is None:
-        return finish(source, empty_rows(tuple(column.name for column in source.columns)), rejects, notes)
-    numbered = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            try:
-                numbered.append((number, _load(line)))
-            except ValueError as error:
-                rejects.add("row", "bad_json", f"not JSON: {error}", row_number=number, value=line[:VALUE_CHARS])
-    return _records(numbered, source, rejects, notes, check=bool(_ODD.search(text)))
+    encoding = _encoding(path, source, rejects)
+    if encoding is None:
+        return
+    number, filled = 1, False
+    headers: dict[str, None] = {}
+    for block in _lines(decoded(path, encoding)):
+        lines, numbered, found = block.split("\n"), [], Rejects(rejects.source_file)
+        for at, line in enumerate(lines, number):
+            if line.strip():
+                try:
+                    numbered.append((at, _load(line)))
+                except ValueError as error:
+                    found.add("row", "bad_json", f"not JSON: {error}", row_number=at, value=line[:VALUE_CHARS])
+        number += len(lines)
+        table = _records(numbered, source, headers, found, check=bool(_ODD.search(block)))
+        for row in sorted(found.rows, key=lambda row: int(str(row["row_number"]))):
+            rejects.take_over(row)
+        filled = filled or table.num_rows > 0
+        yield table
+    if filled:
+        check_headers(source, list(headers), rejects, notes)
 
 
-def _text(path: Path, source: Source, rejects: Rejects) -> str | None:
-    data = path.read_bytes()
-    if not data.strip():
+def _lines(texts: Iterable[str]) -> Iterator[str]:
+    """Cut a text into blocks of whole lines; the line feed between two blocks belongs to neither."""
+    kept = ""
+    for text in texts:
+        before, ending, after = (kept + text).rpartition("\n")
+        if ending:
+            yield before
+        kept = after
+    yield kept
+
+
+def _encoding(path: Path, source: Source, rejects: Rejects) -> str | None:
+    """Return the first encoding in which the whole file decodes."""
+    if not any(block.strip() for block in blocks_of(path)):
         rejects.add("file", "empty_file", "the file holds nothing")
         return None
+    problem = None
     for encoding in ("utf-8-sig", source.dialect.encoding, source.dialect.fallback_encoding):
-        try:
-            return data.decode(encoding or "utf-8")
-        except UnicodeDecodeError as error:
-            problem = error
+        problem = first_error(path, encoding or "utf-8")
+        if problem is None:
+            return encoding or "utf-8"
     rejects.add("file", "bad_encoding", f"not {source.dialect.encoding}: {problem}")
     return None
 
 
 def _records(
-    numbered: list[tuple[int, Any]], source: Source, rejects: Rejects, notes: list[str], *, check: bool
-) -> Parsed:
+    numbered: list[tuple[int, Any]], source: Source, headers: dict[str, None], rejects: Rejects, *, check: bool
+) -> pa.Table:
+    """Turn objects into rows; `headers` are the keys met so far, in the order in which they came, and grow."""
     objects, numbers = [], []
     for number, record in numbered:
         problem = None if isinstance(record, dict) else ("not_an_object", "a record must be an object")
@@ -105,15 +135,13 @@ def _records(
             numbers.append(number)
         else:
             rejects.add("row", *problem, row_number=number, value=json.dumps(record)[:VALUE_CHARS])
-    headers = list(dict.fromkeys(key for record in objects for key in record))
-    blank = empty_rows(tuple(column.name for column in source.columns))
-    if objects:
-        check_headers(source, headers, rejects, notes)
-    if rejects.whole_file or not objects:
-        return finish(source, blank, rejects, notes)
+    headers.update(dict.fromkeys(key for record in objects for key in record))
     columns = [pa.array([_as_text(record.get(header)) for record in objects], pa.string()) for header in headers]
-    table = pa.table(columns, names=unique_headers(headers))
-    return finish(source, map_columns(source, table, pa.array(numbers, pa.int64()), None), rejects, notes)
+    if not columns:
+        columns, headed = [pa.nulls(len(objects), pa.string())], ["column_1"]
+    else:
+        headed = unique_headers(list(headers))
+    return map_columns(source, pa.table(columns, names=headed), pa.array(numbers, pa.int64()), None)
 
 
 def _unstorable(record: Any) -> tuple[str, str] | None:
@@ -144,24 +172,25 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def parse_parquet(path: Path, source: Source, source_file: str) -> Parsed:
-    """Parse one Parquet file; any type becomes text, exactly."""
-    rejects, notes = Rejects(source_file), list[str]()
-    blank = empty_rows(tuple(column.name for column in source.columns))
+def parse_parquet(path: Path, source: Source, rejects: Rejects, notes: list[str]) -> Iterator[pa.Table]:
+    """Parse one Parquet file, page by page; any type becomes text, exactly."""
     if path.stat().st_size == 0:
         rejects.add("file", "empty_file", "the file holds nothing")
-        return finish(source, blank, rejects, notes)
+        return
+    number = 1
     try:
-        table = pq.read_table(path)
+        file = pq.ParquetFile(path, buffer_size=PAGE_BYTES, pre_buffer=False)
+        headers = file.schema_arrow.names
+        check_headers(source, headers, rejects, notes)
+        if rejects.whole_file:
+            return
+        for batch in file.iter_batches(BATCH_ROWS):
+            columns = [_column_text(pa.chunked_array([column])) for column in batch.columns]
+            numbers = pa.array(range(number, number + batch.num_rows), pa.int64())
+            number += batch.num_rows
+            yield map_columns(source, pa.table(columns, names=unique_headers(headers)), numbers, None)
     except (pa.ArrowException, OSError) as error:
         rejects.add("file", "not_parquet", f"not a readable Parquet file ({error})")
-        return finish(source, blank, rejects, notes)
-    check_headers(source, table.column_names, rejects, notes)
-    if rejects.whole_file:
-        return finish(source, blank, rejects, notes)
-    text = pa.table([_column_text(column) for column in table.columns], names=unique_headers(table.column_names))
-    numbers = pa.array(range(1, table.num_rows + 1), pa.int64())
-    return finish(source, map_columns(source, text, numbers, None), rejects, notes)
 
 
 def _column_text(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -95,10 +95,29 @@ def test_a_tiny_workbook_that_claims_a_huge_sheet_ends_in_a_reject_or_is_read(
 
 def test_a_file_that_needs_too_much_memory(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    path.write_bytes(b"a\n" + b"xxxxxxx\n" * (1 << 24))
+    path.write_bytes(b"a\n" + b"x" * (1 << 28))  # one record has to fit
     found = read_original(path, source("csv", "a"), settings(tmp_path, parse_memory_mb=512), source_file="in/file")
     assert refused(found)["reason"] == "too_large"
     assert "512 MB" in refused(found)["message"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_a_long_file_needs_no_more_memory_than_a_short_one(tmp_path: Path, kind: str) -> None:
+    path, rows = tmp_path / "file", 400_000
+    values = [f"{at:07d}" * 60 for at in range(1000)]
+    if kind == "parquet":
+        with pq.ParquetWriter(path, pa.schema([("a", pa.string())]), compression="none", use_dictionary=False) as file:
+            for _ in range(rows // 1000):
+                file.write_table(pa.table({"a": values}))
+    else:
+        line = "{}\n" if kind == "csv" else '{{"a": "{}"}}\n'
+        block = "".join(line.format(value) for value in values)
+        path.write_text(("a\n" if kind == "csv" else "") + block * (rows // 1000))
+    assert path.stat().st_size > 160_000_000
+    limit = settings(tmp_path, parse_memory_mb=520)  # address space, of which the libraries take most
+    found = read_original(path, source(kind, "a"), limit, source_file="in/file")
+    assert [row["message"] for row in found.rejects.to_pylist()] == []
+    assert found.rows_accepted == rows
 
 
 def test_a_file_that_takes_too_long(tmp_path: Path) -> None:

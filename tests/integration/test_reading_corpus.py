@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from cradle.installation import Dialect, Source
-from dlt_pipelines.reading.formats import parse
+from dlt_pipelines.reading import Reading
 from dlt_pipelines.reading.look import DOCUMENTS, FORMATS
-from dlt_pipelines.reading.parsed import Parsed
 from dlt_pipelines.reading.sniff import sniff
+from tests.reading import parse
 
 pytestmark = pytest.mark.integration
 
@@ -22,7 +22,7 @@ def files(corpus: Path, *kinds: str) -> list[tuple[Path, str]]:
     return [(path, kind) for path, kind in found if kind in kinds]
 
 
-def read(path: Path, kind: str, dialect: Dialect) -> Parsed:
+def read(path: Path, kind: str, dialect: Dialect) -> Reading:
     source = Source(name="s", role="r", format=kind, files=("*",), dialect=dialect)  # type: ignore[arg-type]
     found = parse(path, source, path.name)
     assert found.rows_read == found.rows_accepted + found.rows_rejected

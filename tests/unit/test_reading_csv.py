@@ -13,14 +13,14 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from cradle.installation import Column, Dialect, Source
-from dlt_pipelines.reading.formats import parse
-from dlt_pipelines.reading.parsed import Parsed
+from dlt_pipelines.reading import Reading, delimited, lines
+from tests.reading import parse
 
 QUICK = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 CELL = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
 
 
-def read(folder: Path, data: bytes | str, columns: list[str] | None = None, **dialect: Any) -> Parsed:
+def read(folder: Path, data: bytes | str, columns: list[str] | None = None, **dialect: Any) -> Reading:
     path = folder / "file.csv"
     path.write_bytes(data if isinstance(data, bytes) else data.encode())
     named = tuple(Column(name=name) for name in columns or ["a", "b"])
@@ -31,11 +31,11 @@ def read(folder: Path, data: bytes | str, columns: list[str] | None = None, **di
     return found
 
 
-def cells(found: Parsed, columns: list[str]) -> list[list[str]]:
+def cells(found: Reading, columns: list[str]) -> list[list[str]]:
     return [[row[name] for name in columns] for row in found.rows.to_pylist()]
 
 
-def reject(found: Parsed) -> dict[str, Any]:
+def reject(found: Reading) -> dict[str, Any]:
     (only,) = found.rejects.to_pylist()
     assert only["message"].startswith("in/file.csv")
     return only
@@ -163,7 +163,7 @@ def test_a_bad_byte_within_a_quoted_value_of_many_lines_costs_that_record(tmp_pa
 def test_the_fallback_reads_only_the_lines_that_need_it(tmp_path: Path) -> None:
     found = read(tmp_path, b"a,b\n1,\xc3\xa4\n2,\xe4\n", fallback_encoding="cp1252")
     assert found.rows.column("b").to_pylist() == ["ä", "ä"]
-    assert found.notes == ["in/file.csv: 1 line(s) not utf-8, read as cp1252; first: 3"]
+    assert found.notes == ("in/file.csv: 1 line(s) not utf-8, read as cp1252; first: 3",)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "latin-1", "utf-16", "utf-16-le", "cp437"])
@@ -241,3 +241,32 @@ def test_a_value_longer_than_a_block(tmp_path: Path) -> None:
     long = "x" * ((1 << 24) + 10)
     for value in (long, long + "\n"):
         assert cells(read(tmp_path, f'a,b\n1,"{value}"\n2,y\n'), ["a", "b"]) == [["1", value], ["2", "y"]]
+
+
+PIECES = ["a", ",", '"', "\n", "\r", " ", "ä", "\0", "\x85", "\r\n", '""', ",b\n", '1,"x\ny"\r\n']
+
+
+@QUICK
+@given(st.data())
+@example(None)
+def test_it_makes_no_difference_where_a_block_ends(tmp_path: Path, data: st.DataObject | None) -> None:
+    """A file that is read in one block is the oracle for the same file in blocks of any other size."""
+    if data is None:
+        text, encoding, fallback, block = 'a,b\n"1\n2",x\n3,y', "utf-8", None, 5
+    else:
+        text = "a,b\n" + "".join(data.draw(st.lists(st.sampled_from(PIECES), max_size=60)))
+        encoding = data.draw(st.sampled_from(["utf-8", "cp1252", "utf-16", "utf-8-sig"]))
+        fallback, block = data.draw(st.sampled_from([None, "cp1252"])), data.draw(st.integers(1, 40))
+    raw = bytearray(text.encode(encoding, errors="replace"))
+    for _ in range(data.draw(st.integers(0, 3)) if data else 0):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))  # type: ignore[union-attr]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(delimited, "SPAN_LINES", 4)  # else the look ahead of the header would join the blocks again
+        whole = read(tmp_path, bytes(raw), encoding=encoding, fallback_encoding=fallback)
+        patch.setattr(lines, "BLOCK", block)
+        parts = read(tmp_path, bytes(raw), encoding=encoding, fallback_encoding=fallback)
+    assert parts.rows.equals(whole.rows)
+    assert parts.rejects.equals(whole.rejects)
+    assert (parts.rows_read, parts.rows_rejected) == (whole.rows_read, whole.rows_rejected)
+    if "file" not in whole.rejects.column("scope").to_pylist():
+        assert parts.notes == whole.notes

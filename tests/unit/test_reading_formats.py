@@ -18,14 +18,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cradle.installation import Column, Dialect, Source
-from dlt_pipelines.reading.formats import parse
-from dlt_pipelines.reading.parsed import Parsed
+from dlt_pipelines.reading import Reading
+from tests.reading import parse
 
 AT = dt.datetime.fromisoformat("2026-03-01 13:05:09")
 QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def read(path: Path, kind: str, columns: tuple[str, ...] = (), **dialect: Any) -> Parsed:
+def read(path: Path, kind: str, columns: tuple[str, ...] = (), **dialect: Any) -> Reading:
     named = tuple(Column(name=name) for name in columns)
     source = Source(name="s", role="r", format=kind, files=("*",), dialect=Dialect(**dialect), columns=named)
     found = parse(path, source, f"in/{path.name}")
@@ -34,11 +34,11 @@ def read(path: Path, kind: str, columns: tuple[str, ...] = (), **dialect: Any) -
     return found
 
 
-def cells(found: Parsed, *columns: str) -> list[tuple[Any, ...]]:
+def cells(found: Reading, *columns: str) -> list[tuple[Any, ...]]:
     return [tuple(row[name] for name in columns) for row in found.rows.to_pylist()]
 
 
-def reject(found: Parsed) -> dict[str, Any]:
+def reject(found: Reading) -> dict[str, Any]:
     (only,) = found.rejects.to_pylist()
     assert only["message"].startswith("in/")
     return only
@@ -261,7 +261,7 @@ def test_parquet_of_each_type_becomes_exact_text(tmp_path: Path) -> None:
     assert (row["list"], row["bytes"], row["cat"], row["none"]) == ('[{"x": "1.50"}]', "ff00", "q", None)
 
 
-def document(folder: Path, name: str, data: bytes | str, kind: str, **dialect: Any) -> Parsed:
+def document(folder: Path, name: str, data: bytes | str, kind: str, **dialect: Any) -> Reading:
     path = folder / name
     path.write_bytes(data if isinstance(data, bytes) else data.encode())
     return read(path, kind, (), **dialect)
