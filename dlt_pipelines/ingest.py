@@ -33,7 +33,8 @@ from cradle.points import point
 from cradle.releases import current
 from cradle.store import fetch_inbox, fetch_original
 from dlt_pipelines.inbox import keep, matching, original_path
-from dlt_pipelines.reading import Reading, read_original
+from dlt_pipelines.reading.airlock import Parsers
+from dlt_pipelines.reading.answer import Reading
 from dlt_pipelines.rejects import write_rejects
 from dlt_pipelines.sink import iceberg_sink, meant_by
 
@@ -165,8 +166,8 @@ def _load(run: Run, missing: list[tuple[Original, Source]]) -> list[_Loaded]:
     settings, readings = run.lake.settings, list[_Loaded]()
 
     def tables() -> Iterator[_Loaded]:
-        with ThreadPoolExecutor(settings.threads) as pool:
-            waiting = {pool.submit(_read, run, original, source): original for original, source in missing}
+        with Parsers(settings, settings.threads) as parsers, ThreadPoolExecutor(settings.threads) as pool:
+            waiting = {pool.submit(_read, run, parsers, original, source): original for original, source in missing}
             for at, done in enumerate(as_completed(waiting), 1):
                 readings.append(done.result())
                 log.info(f"read {at} of {len(waiting)} files", file=readings[-1].original.file.path)
@@ -194,11 +195,11 @@ def _load(run: Run, missing: list[tuple[Original, Source]]) -> list[_Loaded]:
     return sorted(readings, key=lambda one: (one.source.name, one.original.position))
 
 
-def _read(run: Run, original: Original, source: Source) -> _Loaded:
+def _read(run: Run, parsers: Parsers, original: Original, source: Source) -> _Loaded:
     settings = run.lake.settings
     path = original_path(settings, run.customer.customer, original.file.sha256)
     fetch_original(settings, run.customer.customer, original.file.sha256, path)
-    return _Loaded(original, source, read_original(path, source, settings, source_file=original.file.path))
+    return _Loaded(original, source, parsers.read(path, source, source_file=original.file.path))
 
 
 def _raw_rows(run: Run, one: _Loaded, rows: pa.RecordBatch) -> pa.Table:

@@ -10,7 +10,7 @@ from cradle.catalog import Lake, distinct, ops, write_once
 from cradle.catalog.deliveries import Original
 from cradle.digest import step_key
 from cradle.installation import Source
-from dlt_pipelines.reading import Reading
+from dlt_pipelines.reading.answer import Reading
 
 Read = tuple[Original, Source, Reading]
 

@@ -6,8 +6,7 @@ import tempfile
 from pathlib import Path
 
 from cradle.installation import Source
-from dlt_pipelines.reading import Reading
-from dlt_pipelines.reading.answer import read_answer
+from dlt_pipelines.reading.answer import Reading, read_answer
 from dlt_pipelines.reading.formats import parse as parse_into
 
 

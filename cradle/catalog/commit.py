@@ -74,9 +74,8 @@ def write_once(
 
     `replace` makes the branch hold these rows and no others, or points it at the snapshot found; `append` adds them.
     A function as `data` is called only when the key is not found, and again after a lost race, so that it can leave
-    out what the winner wrote; it returns None when nothing is left, and then nothing is written. A reader that it
-    returns is streamed: memory holds a few parts of it, whatever its length. With full refresh, rows to `replace` are
-    computed even so, and written when they differ from the rows that stand under the key.
+    out what the winner wrote; it returns None when nothing is left, and then nothing is written. A reader is streamed.
+    With full refresh, rows to `replace` are computed even so, and written when they differ from what stands.
 
     Raises:
         CommitConflict: other writers won every try.
@@ -91,17 +90,20 @@ def write_once(
         rows = None if done and not again else compute()
         if base and done and (rows is None or _same(lake, table, base, done, rows)):
             return _found(lake, table, base, done, branch if mode == "replace" else None)
-        if rows is None:
-            return Written(_head(lake, table, branch), written=False)
         if done:
             rows = compute()  # the comparison has used them up
-            assert rows is not None
+        if rows is None:
+            return Written(_head(lake, table, branch), written=False)
         _renew_keys(lake, table, base, began)
         point(f"commit.{table}.looked")
         pin = _try(lake, table, base, rows, step_key, branch, mode, summary or {}, done)
         if pin is not None:
             return Written(pin, written=True)
-    raise CommitConflict(
+    raise _lost(lake, table)
+
+
+def _lost(lake: Lake, table: str) -> CommitConflict:
+    return CommitConflict(
         f"{table} of customer {lake.customer}: other writers won {ATTEMPTS} times. "
         f"See what runs with `cradle status {lake.customer}`, then run the same command again."
     )

@@ -21,7 +21,7 @@ from cradle.config import load_settings
 from cradle.customers import Customer, Operation
 from cradle.errors import InputError
 from cradle.installation import Column, Dialect, Installation, Source
-from dlt_pipelines.reading.airlock import read_original
+from dlt_pipelines.reading.airlock import Parsers
 from dlt_pipelines.reading.roles import product_columns, sales_columns
 from dlt_pipelines.reading.sniff import sniff
 from dlt_pipelines.reading.values import Kinds, kinds_of
@@ -87,8 +87,9 @@ def look(folder: Path, customer: str, port_base: int = 9390) -> Look:
     """
     found = _Found()
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
-    with ThreadPoolExecutor(load_settings().threads) as pool:
-        for part in pool.map(lambda path: _look_at(path, path.relative_to(folder).as_posix()), paths):
+    settings = load_settings()
+    with Parsers(settings, settings.threads) as parsers, ThreadPoolExecutor(settings.threads) as pool:
+        for part in pool.map(lambda path: _look_at(path, path.relative_to(folder).as_posix(), parsers), paths):
             found.add(part)
     sources = _table_sources(found, [path.relative_to(folder).as_posix() for path in paths])
     sources += _document_sources(found)
@@ -107,7 +108,7 @@ def look(folder: Path, customer: str, port_base: int = 9390) -> Look:
     return Look(made, tuple(found.notes), tuple(found.left_out))
 
 
-def _look_at(path: Path, relative: str) -> _Found:
+def _look_at(path: Path, relative: str, parsers: Parsers) -> _Found:
     found = _Found()
     kind = FORMATS.get(path.suffix.lower())
     if kind is None:
@@ -115,19 +116,19 @@ def _look_at(path: Path, relative: str) -> _Found:
     elif kind in DOCUMENTS:
         found.documents[kind].append(relative)
     else:
-        tables = _tables(path, relative, kind, found)
+        tables = _tables(path, relative, kind, found, parsers)
         if not tables:
             found.left_out.append(relative)
         found.tables += tables
     return found
 
 
-def _tables(path: Path, relative: str, kind: str, found: _Found) -> list[_Table]:
+def _tables(path: Path, relative: str, kind: str, found: _Found, parsers: Parsers) -> list[_Table]:
     dialect = sniff(path, kind)
     if dialect is None:
         return []
     for header_row in range(dialect.header_row, dialect.header_row + (6 if kind == "xlsx" else 1)):
-        tables = _read(path, relative, kind, dialect.model_copy(update={"header_row": header_row}), found)
+        tables = _read(path, relative, kind, dialect.model_copy(update={"header_row": header_row}), found, parsers)
         named = [table for table in tables if _is_header(table.values.column_names)]
         if named:
             return named
@@ -139,19 +140,18 @@ def _is_header(columns: list[str]) -> bool:
     return len(columns) > 0 and blank <= len(columns) * 0.4
 
 
-def _read(path: Path, relative: str, kind: str, dialect: Dialect, found: _Found) -> list[_Table]:
+def _read(path: Path, relative: str, kind: str, dialect: Dialect, found: _Found, parsers: Parsers) -> list[_Table]:
     """Read a file with no mapping: every value then stands in `_unmapped`."""
     source = Source(name="look", role="look", format=kind, files=("*",), dialect=dialect)  # type: ignore[arg-type]
-    reading = read_original(path, source, load_settings(), source_file=relative)
+    reading = parsers.read(path, source, source_file=relative)
+    rows = reading.rows
     for row in reading.rejects.to_pylist()[:3]:
         found.notes.append(f"{row['reason']}: {row['message']}")
     tables = []
-    for sheet in dict.fromkeys(reading.rows.column("_sheet").to_pylist()):
+    for sheet in dict.fromkeys(rows.column("_sheet").to_pylist()):
         lines = [
             text
-            for text, at in zip(
-                reading.rows.column("_unmapped").to_pylist(), reading.rows.column("_sheet").to_pylist(), strict=True
-            )
+            for text, at in zip(rows.column("_unmapped").to_pylist(), rows.column("_sheet").to_pylist(), strict=True)
             if at == sheet and text
         ]
         if lines:

@@ -106,6 +106,8 @@ def _sheet(
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Write a date without a time as a date; a workbook has no other way to say so."""
+    if not pc.any(pc.ends_with(column, " 00:00:00")).as_py():
+        return column
     return pc.replace_substring_regex(column, r"^(\d{4}-\d{2}-\d{2}) 00:00:00$", r"\1")
 
 
@@ -125,7 +127,8 @@ def _refuse_bomb(xml: bytes) -> None:
 def _name_odd_cells(xml: bytes, sheet: str, header_row: int, rejects: Rejects, notes: list[str]) -> set[int]:
     """Name error cells, formulas without a value and merged cells; return the rows with an error cell."""
     rows = set()
-    for column, row, value in _ERROR_CELL.findall(xml):
+    errors = _ERROR_CELL.findall(xml) if b't="e"' in xml else []
+    for column, row, value in errors:
         if int(row) > header_row:
             rows.add(int(row))
             rejects.add(
@@ -137,13 +140,13 @@ def _name_odd_cells(xml: bytes, sheet: str, header_row: int, rejects: Rejects, n
                 column=column.decode(),
                 value=value.decode(),
             )
-    bare = _NO_VALUE.findall(xml)
+    bare = _NO_VALUE.findall(xml) if b"<f" in xml or b":f" in xml else []
     if bare:
         notes.append(
             f"{rejects.source_file}, sheet {sheet}: {len(bare)} formula(s) without a stored value, such as "
             f"{bare[0].decode()}, are NULL; open and save the workbook to store them"
         )
-    merged = _MERGED.findall(xml)
+    merged = _MERGED.findall(xml) if b"mergeCell " in xml else []
     if merged:
         notes.append(
             f"{rejects.source_file}, sheet {sheet}: {len(merged)} merged range(s), such as {merged[0].decode()}; the "

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cradle.installation import Dialect, Source
-from dlt_pipelines.reading import Reading
+from dlt_pipelines.reading.answer import Reading
 from dlt_pipelines.reading.look import DOCUMENTS, FORMATS
 from dlt_pipelines.reading.sniff import sniff
 from tests.reading import parse

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from cradle.installation import Column, Dialect, Source
-from dlt_pipelines.reading import Reading, delimited, lines
+from dlt_pipelines.reading import delimited, lines
+from dlt_pipelines.reading.answer import Reading
 from tests.reading import parse
 
 QUICK = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

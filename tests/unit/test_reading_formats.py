@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cradle.installation import Column, Dialect, Source
-from dlt_pipelines.reading import Reading
+from dlt_pipelines.reading.answer import Reading
 from tests.reading import parse
 
 AT = dt.datetime.fromisoformat("2026-03-01 13:05:09")
