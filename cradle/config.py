@@ -204,9 +204,10 @@ def settings() -> Settings:
     return load_settings()
 
 
-# Telemetry of every library is off, and no library may ask a hub for a model.
+# Telemetry of every library is off, and no library may ask a hub for a model or Airflow for a secret.
 QUIET = {
     "RUNTIME__DLTHUB_TELEMETRY": "false",
+    "PROVIDERS__ENABLE_AIRFLOW_SECRETS": "false",  # dlt would import Airflow and read all of its variables
     "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
     "AIRFLOW__COSMOS__ENABLE_TELEMETRY": "False",
     "ANONYMIZED_TELEMETRY": "False",

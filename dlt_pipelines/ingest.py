@@ -32,6 +32,7 @@ from cradle.outcomes import outcome
 from cradle.points import point
 from cradle.releases import current
 from cradle.store import fetch_inbox, fetch_original
+from dlt_pipelines.alone import leave_alone
 from dlt_pipelines.inbox import keep, matching, original_path
 from dlt_pipelines.reading.airlock import Parsers
 from dlt_pipelines.reading.answer import Reading
@@ -164,6 +165,7 @@ def _load(run: Run, missing: list[tuple[Original, Source]]) -> list[_Loaded]:
     if not missing:
         return []
     settings, readings = run.lake.settings, list[_Loaded]()
+    leave_alone()
 
     def tables() -> Iterator[_Loaded]:
         with Parsers(settings, settings.threads) as parsers, ThreadPoolExecutor(settings.threads) as pool:

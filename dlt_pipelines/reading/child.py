@@ -42,8 +42,18 @@ def confine(request: dict[str, int]) -> bool:
     return cut_off
 
 
+class _NoPandas:
+    """Keeps PyArrow from importing pandas, only to see whether what it gets comes from there."""
+
+    @staticmethod
+    def find_spec(name: str, *_: object) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError(name, name=name)
+
+
 def serve(sockets: list[int]) -> None:
     """Import what parsers need, fork a waiter for each socket, and end when all of them have ended."""
+    sys.meta_path.insert(0, _NoPandas)
     import dlt_pipelines.reading.delimited
     import dlt_pipelines.reading.formats
     import dlt_pipelines.reading.spreadsheet  # noqa: F401
