@@ -97,19 +97,23 @@ def _columns(run: Run, column: str) -> Iterator[pa.Array]:
                 yield batch.column(0).cast(pa.string())
 
 
-def _texts(run: Run, hashes: pa.Array) -> pa.Table:
-    """Return content_hash and text of these hashes, each once, in the order of the hashes."""
-    found = []
+def _texts(run: Run, hashes: pa.Array, order: list[str]) -> Iterator[list[str]]:
+    """Yield the texts of these hashes, each once, piece by piece; their hashes are appended to `order`."""
+    seen, piece = set[str](), list[str]()
     for chunks, _, role in CORPORA.values():
         if role in run.roles:
             for batch in read_batches(run.lake, need(run, chunks, "chunk"), ("content_hash", "text")):
-                rows = pa.Table.from_batches([batch])
-                found.append(rows.filter(pc.is_in(rows.column("content_hash"), value_set=hashes)))
-    rows = pa.concat_tables(found).sort_by("content_hash")
-    names_of = rows.column("content_hash").to_numpy()
-    first = np.ones(len(names_of), np.bool_)
-    first[1:] = names_of[1:] != names_of[:-1]
-    return rows.filter(pa.array(first))
+                rows = batch.filter(pc.is_in(batch.column(0).cast(pa.string()), value_set=hashes))
+                for content_hash, text in zip(rows.column(0).to_pylist(), rows.column(1).to_pylist(), strict=True):
+                    if content_hash not in seen:
+                        seen.add(content_hash)
+                        order.append(content_hash)
+                        piece.append(text)
+                    if len(piece) == PIECE:
+                        yield piece
+                        piece = []
+    if piece:
+        yield piece
 
 
 def known_hashes(lake: Lake, key: str) -> set[str]:
@@ -128,13 +132,12 @@ def _known(lake: Lake, key: str) -> tuple[int | None, pa.Array]:
 
 
 def _embed(run: Run, key: str, missing: pa.Array, snapshot: int | None) -> None:
-    texts = _texts(run, missing)
     embedder = load_embedder(run.lake.settings, run.installation.embedding)
-    hashes = texts.column("content_hash").combine_chunks()
-    pieces = (batch.column("text").to_pylist() for batch in texts.to_batches(PIECE))
-    found = told(embedder.embed(pieces), len(hashes))
+    order: list[str] = []
+    found = told(embedder.embed(_texts(run, missing, order)), len(missing))
     for places, vectors in _parts(found, PART, PART_SECONDS):
-        snapshot = _append(run.lake, key, (hashes.take(pa.array(places)), vectors), embedder.made_by, snapshot)
+        part = pa.array([order[at] for at in places], pa.string()), vectors
+        snapshot = _append(run.lake, key, part, embedder.made_by, snapshot)
 
 
 def told(
