@@ -43,9 +43,9 @@ def iceberg_sink(lake: Lake) -> Any:
         def new_rows() -> pa.RecordBatchReader | None:
             fresh = set(keys) - distinct(lake, name, names.STEP_KEY)
             wanted = pa.array(sorted(fresh), pa.string())
-            batches = (
-                batch.filter(pc.is_in(batch.column(names.STEP_KEY), value_set=wanted)) for batch in file.iter_batches()
-            )
+            batches = file.iter_batches()
+            if len(fresh) < len(keys):
+                batches = (one.filter(pc.is_in(one.column(names.STEP_KEY), value_set=wanted)) for one in batches)
             return pa.RecordBatchReader.from_batches(file.schema_arrow, batches) if fresh else None
 
         write_once(lake, name, new_rows, step_key=step_key("load", originals=keys), mode="append")

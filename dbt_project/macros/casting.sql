@@ -28,7 +28,9 @@
   {%- set d = escaped(dialect.decimal) -%}
   {%- set digits = digits(dialect) | replace("'", "''") -%}
   {%- if type == 'integer' -%}
-    case when regexp_full_match({{ value }}, '[+-]?{{ digits }}({{ d }}0+)?')
+    {#- Plain digits first: by way of a decimal takes forty times as long. -#}
+    case when try_cast({{ value }} as bigint)::varchar = {{ value }} then try_cast({{ value }} as bigint)
+      when regexp_full_match({{ value }}, '[+-]?{{ digits }}({{ d }}0+)?')
       then try_cast(try_cast({{ number_text(value, dialect) }} as decimal(28, 4)) as bigint) end
   {%- elif type == 'decimal' -%}
     case when regexp_full_match({{ value }}, '[+-]?({{ digits }}({{ d }}\d{0,4}0*)?|{{ d }}\d{1,4}0*)')
