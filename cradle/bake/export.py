@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 EXPORT_FORMAT: Final = f"3/{pa.__version__}/{apsw.apsw_version()}"  # the writers' versions decide bytes too
 ROW_GROUP: Final = 4096  # rows that a look-up by key has to read
 PAGE_SIZE: Final = 4096
-KEY_BLOCK: Final = 32  # rows that a look-up by key decompresses
+KEY_BLOCK: Final = 32  # rows that a look-up by key decompresses; a part of ROW_GROUP
 KEY_LEVEL: Final = 6
 
 
@@ -62,9 +62,7 @@ def write_key_index(path: Path, rows: pa.Table, key: tuple[str, ...]) -> None:
         con.execute("create table rows (key text primary key, block integer, place integer) without rowid")
         con.execute("create table blocks (block integer primary key, bytes integer, data blob)")
         con.execute("begin")
-        known = sorted(keyed_rows(rows, key))
-        for block, at in enumerate(range(0, len(known), KEY_BLOCK)):
-            part = known[at : at + KEY_BLOCK]
+        for block, part in enumerate(_blocks(rows, key)):
             data = "\n".join(row for _, row in part).encode()
             packed = codec.compress(data, asbytes=True)
             con.execute("insert into blocks values (?, ?, ?)", (block, len(data), packed))
@@ -73,6 +71,15 @@ def write_key_index(path: Path, rows: pa.Table, key: tuple[str, ...]) -> None:
         con.execute("vacuum")
     finally:
         con.close()
+
+
+def _blocks(rows: pa.Table, key: tuple[str, ...]) -> Iterator[list[tuple[str, str]]]:
+    """Yield a table's keyed rows in the order of their keys, a block at a time; few are held as text at once."""
+    keys = [key_text(list(values)) for values in zip(*(rows.column(name).to_pylist() for name in key), strict=True)]
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    for at in range(0, len(order), ROW_GROUP):
+        known = list(keyed_rows(rows.take(order[at : at + ROW_GROUP]), key))
+        yield from (known[start : start + KEY_BLOCK] for start in range(0, len(known), KEY_BLOCK))
 
 
 def keyed_rows(rows: pa.Table, key: tuple[str, ...]) -> Iterator[tuple[str, str]]:

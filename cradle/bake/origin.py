@@ -92,19 +92,29 @@ def _same_vectors(lake: Lake, root: Path, manifest: Manifest, entry: VectorsEntr
     missing = [one for one in hashes if one not in place]
     if missing:
         raise VerifyFailed(f"{len(missing)} chunks have no vector in the pinned ledger, the first is {missing[0][:12]}")
-    embedding = ledger.column("embedding").take(pa.array([place[one] for one in hashes], pa.int64()))
-    baked = FlatIndex(*(root / part for part in entry.parts)).vectors()
-    wrong = (baked != vector_matrix(embedding).astype(np.float16).astype(np.float32)).any(axis=1)
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise VerifyFailed(
-            f"{int(wrong.sum())} vectors are not those of the ledger, the first is {row}, of chunk "
-            f"{rows.column('chunk_id')[row]}"
-        )
+    order = pa.array([place[one] for one in hashes], pa.int64())
+    _same_parts(root, entry, ledger.column("embedding"), order, rows.column("chunk_id"))
+    embedding = ledger.column("embedding").take(order)
     digest = collection_digest(rows.append_column("embedding", embedding), encoder.model_key)
     if digest != entry.collection_digest:
         raise VerifyFailed(
             f"collection digest {entry.collection_digest[:12]} does not fit: chunks and ledger give {digest[:12]}"
+        )
+
+
+def _same_parts(root: Path, entry: VectorsEntry, known: Any, order: Any, chunk_ids: Any) -> None:
+    """Compare vectors with those of the ledger, a part of the index at a time: all of them take gigabytes."""
+    wrong: list[int] = []
+    start = 0
+    for part in entry.parts:
+        baked = FlatIndex(root / part).vectors()
+        ours = vector_matrix(known.take(order[start : start + len(baked)]))
+        differ = (baked != ours.astype(np.float16).astype(np.float32)).any(axis=1)
+        wrong += (np.flatnonzero(differ) + start).tolist()
+        start += len(baked)
+    if wrong:
+        raise VerifyFailed(
+            f"{len(wrong)} vectors are not those of the ledger, the first is {wrong[0]}, of chunk {chunk_ids[wrong[0]]}"
         )
 
 

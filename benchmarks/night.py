@@ -1,0 +1,166 @@
+"""Nights of the lighting catalogue: the first one, one in which nothing changed, one in which 1 % changed.
+
+All verbs from ingest to verify, in one process and without Airflow, imports included. An image without a base is
+baked, so that it is verified by its files and by serving them, and not by starting a container.
+
+Run:  python -m benchmarks night-unchanged night-small
+"""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import time
+from datetime import date, timedelta
+from pathlib import Path
+
+from benchmarks.stage import Facts, Goal, Stage, Variant, same
+from cradle.config import PROJECT, Settings
+
+DAY = date(2026, 2, 2)
+SHARE = 0.01
+SIZES = {"smoke": 120, "reduced": 300, "full": 104_699}
+CUSTOMER = "lightnet"
+NIGHT = ("ingest", "build", "chunk", "embed", "index", "release", "bake", "verify")
+FILES = {"spread": None, "files": 3}  # delivery → in how many files its changes stand
+
+
+def over(home: Path, inbox: Path) -> Settings:
+    """Return settings over a home that takes this inbox."""
+    target = Settings(home=home, customers=PROJECT / "data" / "customers", log_level="ERROR")
+    shutil.rmtree(target.inbox(CUSTOMER), ignore_errors=True)
+    shutil.copytree(inbox, target.inbox(CUSTOMER))
+    return target
+
+
+def run(settings: Settings, day: date) -> Facts:
+    """Run a night and return what it left; figures are the seconds of each verb."""
+    figures: dict[str, float] = {}
+    for verb in NIGHT:
+        clock = time.perf_counter()
+        _verb(verb, settings, day)
+        figures[f"{verb} s"] = round(time.perf_counter() - clock, 3)
+    told = left(settings, day)
+    spent = sum(figures.values())
+    figures |= {"night s": round(spent, 3), "without embed s": round(spent - figures["embed s"], 3)}
+    return told | {"figures": figures}
+
+
+def _verb(verb: str, settings: Settings, day: date) -> None:
+    if verb == "ingest":
+        from dlt_pipelines.ingest import ingest
+
+        ingest(settings, CUSTOMER, day)
+    elif verb == "build":
+        from dbt_project.plugins.build import build
+
+        build(settings, CUSTOMER, day, "staging")
+        build(settings, CUSTOMER, day, "marts")
+    elif verb in ("chunk", "embed", "index"):
+        from cradle import indexing
+
+        functions = {"chunk": "chunk_documents", "embed": "embed_chunks", "index": "index_chunks"}
+        getattr(indexing, functions[verb])(settings, CUSTOMER, day)
+    elif verb == "release":
+        from cradle import releases
+
+        releases.release(settings, CUSTOMER, day)
+    else:
+        from cradle import bake
+
+        functions = {"bake": bake.bake, "verify": functools.partial(bake.verify, once=True)}
+        functions[verb](settings, CUSTOMER, day)
+
+
+def left(settings: Settings, day: date) -> Facts:
+    """Return what a night left, free of paths, times and snapshot ids."""
+    import json
+
+    from cradle import outcomes, releases
+    from cradle.catalog import open_lake
+
+    lake = open_lake(settings, CUSTOMER)
+    release = releases.find(lake, logical_date=day)
+    event = [one for one in releases.image_events(lake, release.release_id) if one["event"] == "baked"][-1]
+    own = ("manifest", "notes")  # they name the release before
+    layers = {one["name"]: one["digest"] for one in json.loads(event["layers"]) if one["name"] not in own}
+    counts = {verb: one["counts"] for verb, one in outcomes.last(settings, CUSTOMER, day).items()}
+    return {
+        "release": release.release_id,
+        "tables": {name: pin.content_digest for name, pin in release.pins.items()},
+        "collection": release.collection.digest if release.collection else "",
+        "layers": layers,
+        "shipped": counts["bake"]["bytes_to_ship"],
+        "embedded": counts["embed"]["embedded"],
+    }
+
+
+def prepare(inputs: Path, amount: int) -> None:
+    """Make three deliveries, and a home in which the night of the first one has run."""
+    from cradle.examples import generate
+
+    rows = None if amount == SIZES["full"] else amount
+    generate(CUSTOMER, inputs / "first", rows=rows)
+    for name, files in FILES.items():
+        generate(CUSTOMER, inputs / name, rows=rows, changed=max(SHARE, 4 / amount), changed_files=files)
+    run(over(inputs / "home", inputs / "first"), DAY)
+    (inputs / "home").rename(inputs / "kept")
+
+
+def restore(inputs: Path, scratch: Path) -> None:
+    """Put the home of the first night where it was: what lies in it names its own path."""
+    shutil.rmtree(inputs / "home", ignore_errors=True)
+    shutil.copytree(inputs / "kept", inputs / "home", symlinks=True)
+
+
+def first(inputs: Path, scratch: Path, inbox: str = "first") -> Facts:
+    """Run the night of a delivery in an empty home."""
+    return run(over(scratch / "home", inputs / inbox), DAY)
+
+
+def again(inputs: Path, scratch: Path, inbox: str = "first") -> Facts:
+    """Run the night after the first one, with this delivery."""
+    return run(over(inputs / "home", inputs / inbox), DAY + timedelta(days=1))
+
+
+def unchanged(facts: dict[str, Facts]) -> None:
+    """Refuse an unchanged night that made another release, embedded a text, or has bytes to ship."""
+    same(facts, "release", "tables", "collection", "layers")
+    same({"unchanged": facts["unchanged"], "nothing": {"shipped": 0, "embedded": 0}}, "shipped", "embedded")
+
+
+def equal(facts: dict[str, Facts]) -> None:
+    """Refuse a small night that left something else than a night of the same delivery in an empty home."""
+    same({name: facts[name] for name in ("small", "rebuilt")}, "release", "tables", "collection", "layers")
+
+
+STAGES = (
+    Stage(
+        name="night-unchanged",
+        title="A night in which nothing changed",
+        unit="products",
+        sizes=SIZES,
+        prepare=prepare,
+        variants=(
+            Variant("unchanged", "nothing changed", again, setup=restore),
+            Variant("first", "the first night", first),
+        ),
+        check=unchanged,
+        goals=(Goal("first", at_most=0.05),),
+    ),
+    Stage(
+        name="night-small",
+        title="A night in which 1 % of the products changed",
+        unit="products",
+        sizes=SIZES,
+        prepare=prepare,
+        variants=(
+            Variant("small", "1 % changed, in all files", functools.partial(again, inbox="spread"), setup=restore),
+            Variant("files", "1 % changed, in three files", functools.partial(again, inbox="files"), setup=restore),
+            Variant("rebuilt", "the same delivery in an empty home", functools.partial(first, inbox="spread")),
+        ),
+        check=equal,
+        goals=(Goal("rebuilt", at_most=0.10),),
+        note="Below the full size what does not grow with the data decides: dbt's start, imports, starting children.",
+    ),
+)
