@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from cradle import names, releases
 from cradle.catalog import Pin, read, summary_of, write_once
+from cradle.catalog.pins import history_of
 from cradle.catalog.run import Run, open_run, run_lock
 from cradle.config import Settings
 from cradle.digest import step_key
@@ -23,7 +24,7 @@ from cradle.errors import MissingStep
 from cradle.indexing.chunks import CORPORA, need
 from cradle.indexing.ledger import ledger_rows
 from cradle.outcomes import outcome
-from cradle.vectors.collection import Collection, build_collection
+from cradle.vectors.collection import Collection, build_collection, committed, folder_of
 
 SCHEMA = pa.schema(
     [
@@ -61,12 +62,30 @@ def index_chunks(settings: Settings, customer: str, logical_date: date) -> Index
         embedding = run.installation.embedding
         key = model_key(model_folder(settings, embedding), embedding)
         pins = {chunks: need(run, chunks, "chunk") for chunks, _, role in CORPORA.values() if role in run.roles}
-        rows = collection_rows(run, pins, key)
-        made, built = build_collection(settings, customer, rows, key, _before(run))
+        known = None if settings.full_refresh else _known(run, pins, key)
+        made, built = known or build_collection(settings, customer, collection_rows(run, pins, key), key, _before(run))
         _record(run, pins, made)
         noted.counts = {"count": made.count, "built": built}
         noted.outputs = made.model_dump()
         return IndexResult(customer=customer, logical_date=logical_date, **made.model_dump(), built=built)
+
+
+def _known(run: Run, pins: dict[str, Pin], key: str) -> tuple[Collection, bool] | None:
+    """Return the collection that these chunks and this model gave before, and that nothing was built; no row is read.
+
+    What a text's vector is never changes, so that the digest of the chunks decides.
+    """
+    inputs = json.dumps(_inputs(pins))
+    for pin, told in reversed(history_of(run.lake, names.COLLECTIONS)):
+        if told.get("cradle.inputs") == inputs and told.get("cradle.model-key") == key:
+            (row,) = read(run.lake, pin).to_pylist()
+            made = committed(folder_of(run.lake.settings, run.customer.customer, row["digest"]))
+            return (made, False) if made else None
+    return None
+
+
+def _inputs(pins: dict[str, Pin]) -> dict[str, str]:
+    return {table: pin.content_digest for table, pin in pins.items()}
 
 
 def collection_rows(run: Run, pins: dict[str, Pin], key: str) -> pa.Table:
@@ -106,12 +125,12 @@ def _before(run: Run) -> str | None:
 
 
 def _record(run: Run, pins: dict[str, Pin], made: Collection) -> None:
-    inputs = {table: pin.content_digest for table, pin in pins.items()}
+    inputs = _inputs(pins)
     write_once(
         run.lake,
         names.COLLECTIONS,
         pa.Table.from_pylist([made.model_dump()], schema=SCHEMA),
         step_key=step_key("index", inputs=inputs, collection=made.digest),
         branch=run.branch,
-        summary=summary_of(inputs=json.dumps(inputs)),
+        summary=summary_of(inputs=json.dumps(inputs), model_key=made.model_key),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from cradle.examples import generate
 from cradle.indexing.ledger import ledger_rows
 from cradle.manifest import read_manifest
 from cradle.search import Searcher
+from cradle.search.hits import Narrow
 from tests.nights import DAY, contents, layers, night
 
 pytestmark = [pytest.mark.integration, pytest.mark.behaviour]
@@ -42,7 +44,9 @@ def answers(settings: Settings, folder: Path) -> list[list[tuple[str, float]]]:
     layout = settings.images("lightnet") / "layout"
     unpack_into(layout, images(layout)[f"lightnet:{release.short_id}"], folder)
     searcher = Searcher(folder, read_manifest(folder))
-    return [[(hit.chunk_id, hit.score) for hit in searcher.search(query, 8, {})] for query in QUERIES]
+    searcher.open_vectors()
+    asked = itertools.product(QUERIES, ("hybrid", "semantic", "lexical"))
+    return [[(hit.chunk_id, hit.score) for hit in searcher.search(query, 8, Narrow(), mode)] for query, mode in asked]
 
 
 def deliver(settings: Settings, seed: int, rows: int, changed: float | None = None, files: int | None = None) -> None:
