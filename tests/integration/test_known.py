@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cradle import oci, releases
+from cradle import names, oci, releases
 from cradle.bake import verify
 from cradle.bake.report import report_path
 from cradle.bake.unpack import images
@@ -16,9 +16,11 @@ from cradle.catalog import open_lake, ops, resolve
 from cradle.catalog.deliveries import as_of, state
 from cradle.catalog.run import open_run
 from cradle.config import Settings
-from cradle.errors import BuildFailed, VerifyFailed
+from cradle.errors import BuildFailed, MissingStep, VerifyFailed
 from cradle.examples import generate
+from cradle.indexing import chunk_documents, embed_chunks, index_chunks
 from cradle.points import LISTENERS
+from cradle.vectors.collection import COMMIT, folder_of
 from dbt_project.plugins import known
 from dbt_project.plugins.build import build
 from dbt_project.plugins.invoke import FOLDER, RESULTS, work_folder
@@ -158,3 +160,21 @@ def test_an_image_that_was_verified_is_only_hashed_and_damage_is_found(settings:
 def images_of(settings: Settings) -> dict[str, str]:
     """Return name → digest of the demo's images."""
     return images(settings.images("demo") / "layout")
+
+
+def test_a_collection_that_is_known_is_found_without_its_rows(built: Settings) -> None:
+    for verb in (chunk_documents, embed_chunks):
+        verb(built, "demo", DAY)
+    first = index_chunks(built, "demo", DAY)
+    lake = open_lake(built, "demo")
+    lake.catalog.drop_table(lake.identifier(names.LEDGER))  # no vector can be read any more
+    again = index_chunks(built, "demo", DAY)
+    assert (first.built, again.built) == (True, False)
+    assert again.digest == first.digest
+    later = DAY + timedelta(days=1)
+    build(built, "demo", later)
+    chunk_documents(built, "demo", later)
+    assert index_chunks(built, "demo", later).digest == first.digest
+    (folder_of(built, "demo", first.digest) / COMMIT).unlink()
+    with pytest.raises(MissingStep, match="have no vector"):
+        index_chunks(built, "demo", DAY)
