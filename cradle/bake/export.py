@@ -14,8 +14,9 @@ import apsw
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-EXPORT_FORMAT: Final = f"3/{pa.__version__}/{apsw.apsw_version()}"  # the writers' versions decide bytes too
+EXPORT_FORMAT: Final = f"4/{pa.__version__}/{apsw.apsw_version()}"  # the writers' versions decide bytes too
 ROW_GROUP: Final = 4096  # rows that a look-up by key has to read
+TEXT_GROUP: Final = 512  # of chunks: a search reads a group for each text it shows
 PAGE_SIZE: Final = 4096
 KEY_BLOCK: Final = 32  # rows that a look-up by key decompresses; a part of ROW_GROUP
 KEY_LEVEL: Final = 6
@@ -29,7 +30,7 @@ def write_parquet(path: Path, rows: pa.Table, order: tuple[str, ...]) -> None:
     pq.write_table(
         ordered.cast(plain),
         path,
-        row_group_size=ROW_GROUP,
+        row_group_size=TEXT_GROUP if "position" in plain.names else ROW_GROUP,
         compression="zstd",
         compression_level=3,
         write_page_checksum=True,

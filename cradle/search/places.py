@@ -154,7 +154,7 @@ class _Rows:
         self._starts = np.cumsum([0, *sizes])
         self._columns = [name for name in self._file.schema_arrow.names if name in COLUMNS]
         self._lock = threading.Lock()
-        self._group = lru_cache(maxsize=8)(self._read_group)
+        self._group = lru_cache(maxsize=32)(self._read_group)
 
     def read(self, start: int, end: int) -> pa.Table:
         first, last = np.searchsorted(self._starts, [start, end - 1], "right") - 1

@@ -35,7 +35,9 @@ ROWS: Final = "rows.arrow"
 CHANGES: Final = "changes.arrow"
 KEPT: Final = "kept.arrow"  # id and hash of each row, by which the next collection is compared with this one
 DELETED: Final = b"deleted"  # since the collection was built whole
-MOST_DELETED: Final = 0.2  # of the rows: what is deleted stays in the graph of neighbours, and is passed on each search
+# Of the rows. What is deleted stays in the graph: neighbours were found as before up to 0.7 (recall@10 0.999 of 5,000
+# real vectors, a tenth replaced seven times), but the folder only grows.
+MOST_DELETED: Final = 0.3
 MOST_NEW: Final = 0.5  # of the rows: beyond it building whole is no slower
 DONE: Final = {"build": "built", "change": "changed", "check": "verified"}
 

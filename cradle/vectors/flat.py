@@ -13,17 +13,17 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-BATCH: Final = 65_536  # vectors converted at a time
 FEW: Final = 0.02  # share of a part's rows up to which they are read one by one instead of passed by a bitmap
 Found = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 
 def write_flat(path: Path, vectors: NDArray[np.float32]) -> None:
     """Write vectors of shape (n, dimension) as a flat fp16 index."""
-    index = faiss.IndexScalarQuantizer(vectors.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
-    for at in range(0, len(vectors), BATCH):
-        # Rounded by numpy, half to even: faiss rounds ties by the processor it finds, so bytes would differ.
-        index.add(vectors[at : at + BATCH].astype(np.float16).astype(np.float32))
+    index: Any = faiss.IndexScalarQuantizer(vectors.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+    index.codes.resize(len(vectors) * int(index.code_size))
+    index.ntotal = len(vectors)
+    # Rounded by numpy, half to even: faiss rounds ties by the processor it finds, so bytes would differ.
+    _halves(index)[...] = vectors
     faiss.write_index(index, str(path))
 
 
@@ -106,7 +106,7 @@ class FlatIndex:
 
 
 def _halves(part: Any) -> NDArray[np.float16]:
-    """Return the vectors of a part as they lie in its file, without a copy."""
+    """Return the vectors of an index as it holds them, without a copy."""
     if not part.ntotal:
         return np.empty((0, int(part.d)), np.float16)
     codes = faiss.rev_swig_ptr(part.codes.data(), int(part.ntotal) * int(part.code_size))
