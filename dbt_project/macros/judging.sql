@@ -1,7 +1,8 @@
 {#- Every raw row of a role as of the date, typed and judged.
 
     Columns: the typed columns, the lineage, `_row_reject` (NULL, or what is wrong with the row as a struct) and
-    `_cell_rejects` (list of structs). A good row has a NULL `_row_reject`. -#}
+    `_cell_rejects` (list of structs). A good row has a NULL `_row_reject`. Rows are ranked by their keys and places alone
+    and streamed by: a window over all columns would hold all of them. -#}
 
 {% macro role(name) -%}
   {{ return(var('roles', {}).get(name, {'columns': [], 'sources': [], 'key': []})) }}
@@ -41,16 +42,16 @@
 {%- set key = role(role_name).key -%}
 {%- set reason = {'integer': 'not_an_integer', 'decimal': 'not_a_decimal', 'double': 'not_a_number', 'date': 'not_a_date',
                   'timestamp': 'not_a_timestamp', 'boolean': 'not_a_boolean'} -%}
-with as_of as (
+with as_of as not materialized (
   select * from {{ source('raw', role_name) }}
 ),
-texts as (
+texts as not materialized (
   select * {% for column in declared %},
     {{ by_source(role_name, column.name, column.type, 'text') }} as "t_{{ column.name }}"
   {%- endfor %}
   from as_of
 ),
-typed as (
+typed as not materialized (
   select * {% for column in declared %},
     {{ by_source(role_name, column.name, column.type, 'cast') }} as "c_{{ column.name }}"
   {%- endfor %}
@@ -59,7 +60,7 @@ typed as (
   {%- endfor %}
   from texts
 ),
-checked as (
+checked as not materialized (
   select *,
     coalesce(
       {%- for column in declared if column.required or column.name in key %}
@@ -82,23 +83,30 @@ checked as (
     ], lambda one: one is not null) as _cell_rejects
   from typed
 ),
-ranked as (
-  select *,
-    {%- if key %}
+{%- if key %}
+places as (
+  select _step_key, _delivery, _position, _sheet, _row_number,
     row_number() over same_key as _rank,
     first_value(_delivery) over same_key as _winner
-    {%- else %}
-    1 as _rank, _delivery as _winner
-    {%- endif %}
   from checked
-  {%- if key %}
   window same_key as (
     partition by _fault is null{% for name in key %}, "c_{{ name }}"{% endfor %}
     order by _delivery desc, _position, _sheet, _row_number
     rows between unbounded preceding and unbounded following
   )
-  {%- endif %}
+),
+ranked as (
+  select checked.*, places._rank, places._winner
+  from checked join places
+    on checked._step_key = places._step_key and checked._delivery = places._delivery
+    and checked._position = places._position and checked._sheet is not distinct from places._sheet
+    and checked._row_number = places._row_number
 )
+{%- else %}
+ranked as (
+  select *, 1 as _rank, _delivery as _winner from checked
+)
+{%- endif %}
 select * exclude (_fault, _rank, _winner),
   case
     when _fault is not null then _fault
