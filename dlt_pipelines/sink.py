@@ -6,6 +6,7 @@ Flow: dlt load package → Parquet file per table → batches → cradle.catalog
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import dlt
@@ -43,7 +44,7 @@ def iceberg_sink(lake: Lake) -> Any:
         def new_rows() -> pa.RecordBatchReader | None:
             fresh = set(keys) - distinct(lake, name, names.STEP_KEY)
             wanted = pa.array(sorted(fresh), pa.string())
-            batches = file.iter_batches()
+            batches = _batches(file)
             if len(fresh) < len(keys):
                 batches = (one.filter(pc.is_in(one.column(names.STEP_KEY), value_set=wanted)) for one in batches)
             return pa.RecordBatchReader.from_batches(file.schema_arrow, batches) if fresh else None
@@ -51,6 +52,12 @@ def iceberg_sink(lake: Lake) -> Any:
         write_once(lake, name, new_rows, step_key=step_key("load", originals=keys), mode="append")
 
     return sink()
+
+
+def _batches(file: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
+    """Read one row group after the other: over all at once, Arrow keeps the pages of those that were read."""
+    for at in range(file.num_row_groups):
+        yield from file.iter_batches(row_groups=[at])
 
 
 def meant_by(error: Exception) -> BaseException:
