@@ -37,9 +37,8 @@ class Later:
         with duckdb.connect(config={"threads": 1, "memory_limit": "256MB"}) as con:
             have = [row[0] for row in con.execute(f"describe select * from {self._relation}").fetchall()]
             cells = ", ".join('coalesce("' + name.replace('"', '""') + "\", '')" for name in self._columns or have)
-            found = con.execute(
-                f"select count(*), sum(md5_number(concat_ws(chr(31), {cells})) % 1000000000000) from {self._relation}"
-            ).fetchone()
+            row = f"(md5_number(concat_ws(chr(31), {cells})) % 1000000000000)::bigint"  # wider sums become floats
+            found = con.execute(f"select count(*), sum({row}) from {self._relation}").fetchone()
         return str(found)
 
 
