@@ -1,6 +1,6 @@
-"""The products and texts of one release: search by meaning, find by word, look at one product.
+"""The products and texts of one release: search by meaning and words, find products, look at one.
 
-Flow: question → query encoder of the image → flat vector index → chunks; marts.syndication_products → table
+Flow: question → search over the image's own files → chunks; marts.syndication_products → table
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import streamlit as st
 
 from cradle.config import settings
 from cradle.manifest import TableEntry, read_manifest
-from cradle.search import Hit, Searcher
+from cradle.search import Hit, Narrow, Searcher
 from streamlit_apps.pinned import KEPT_SECONDS, Pinned, pinned, query
 
 TABLE = "marts.syndication_products"
@@ -28,8 +28,8 @@ def show() -> None:
     release = pinned("Catalogue and Documents")
     if release is None:
         return
-    meaning, products = st.tabs(["Search by meaning", "Products"])
-    with meaning:
+    texts, products = st.tabs(["Search", "Products"])
+    with texts:
         _search(release)
     with products:
         _products(release)
@@ -47,7 +47,8 @@ def _search(release: Pinned) -> None:
         f"{manifest.vectors.count:,} passages, model {manifest.encoder.model}, answered from the image's own files"
     )
     if question.strip():
-        for hit in searcher(str(release.root)).search(question, HITS, {}):
+        search = searcher(str(release.root))
+        for hit in search.search(question, HITS, Narrow(), search.mode("hybrid")):
             _card(hit)
 
 
@@ -70,7 +71,9 @@ def _plain(text: str) -> str:
 def searcher(root: str) -> Searcher:
     """Open the search of an image; the folder of an image never changes."""
     folder = Path(root)
-    return Searcher(folder, read_manifest(folder), settings().threads)
+    opened = Searcher(folder, read_manifest(folder))
+    opened.open_vectors(settings().threads)
+    return opened
 
 
 def _products(release: Pinned) -> None:

@@ -13,9 +13,12 @@ from benchmarks.stages import all_stages
 from cradle.config import PROJECT
 
 pytestmark = pytest.mark.integration
+QUICK = ("ingest", "embed", "index")  # the others make whole nights first
 
 
-@pytest.mark.parametrize("name", all_stages())
+@pytest.mark.parametrize(
+    "name", [pytest.param(one, marks=[] if one in QUICK else pytest.mark.long) for one in all_stages()]
+)
 def test_a_stage_is_measured_beside_its_peers(name: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks", name, "--size", "smoke", "--rounds", "1"]
     done = subprocess.run(
