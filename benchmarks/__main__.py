@@ -6,6 +6,7 @@ Raw results go to benchmarks/results as JSON, and the tables made of them into d
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from typing import Any
 from benchmarks import table
 from benchmarks.machine import machine
 from benchmarks.measure import Run, measure
-from benchmarks.stage import SIZES, Stage
+from benchmarks.stage import SIZES, Stage, nothing
 from benchmarks.stages import all_stages
 from cradle.config import PROJECT
 
@@ -55,7 +56,7 @@ def _measure(stage: Stage, given: argparse.Namespace, inputs: Path) -> dict[str,
     found, runs = machine(), list[Run]()
     size = "growth" if given.growth else given.size
     if given.growth:
-        alone = Stage(**{**vars(stage), "variants": stage.variants[:1]})
+        alone = dataclasses.replace(stage, variants=stage.variants[:1], check=nothing)
         assert stage.growth is not None
         for times in LARGER:
             runs += measure(alone, stage.growth * times, given.rounds, inputs, _tell)

@@ -27,13 +27,12 @@ from cradle.chunk import chunk_document
 from cradle.config import PROJECT, Settings
 from cradle.customers import load_customer
 from cradle.embed import load_embedder, model_folder, model_key
-from cradle.examples.lightnet import lightnet_files
+from cradle.examples.lightnet import FULL, lightnet_files
 from cradle.installation import Column, Embedding
 from cradle.manifest import ColumnEntry, Manifest, TableEntry, VectorsEntry
 from cradle.vectors.flat import write_flat
 from cradle.words.index import write_words
 
-FULL: Final = 104_699
 WIDE: Final = 1024  # dimension of the production model
 CHUNKS: Final = "marts.products_chunks"
 PRODUCTS: Final = "marts.syndication_products"

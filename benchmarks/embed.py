@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from benchmarks.stage import Facts, Goal, Stage, Unequal, Variant
 from cradle.config import Settings
+from cradle.vectors.collection import write_rows
 
 DAY = date(2024, 4, 1)
 FEW = 100  # chunks
@@ -37,8 +38,7 @@ def prepare(folder: Path, count: int) -> None:
     share = str(round(pc.count_distinct(texts).as_py() / len(texts), 3)).encode()
     schema = pa.schema([pa.field("text", texts.type)], metadata={b"unique share": share})
     chosen = np.linspace(0, len(texts) - 1, min(count, len(texts))).astype(np.int64)
-    with pa.OSFile(str(folder / "texts.arrow"), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-        writer.write_table(pa.table([texts.take(pa.array(chosen))], schema=schema))
+    write_rows(folder / "texts.arrow", pa.table([texts.take(pa.array(chosen))], schema=schema))
 
 
 def _chunks(count: int) -> pa.ChunkedArray:

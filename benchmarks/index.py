@@ -12,9 +12,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from benchmarks.catalogue import FULL, ready, widened
-from benchmarks.stage import Facts, Goal, Stage, Variant, same
+from benchmarks.catalogue import ready, widened
+from benchmarks.stage import Facts, Goal, Stage, Variant, bytes_below, same
 from cradle.config import PROJECT, Settings
+from cradle.examples.lightnet import FULL
+from cradle.vectors.collection import write_rows
 
 QUESTIONS = 200
 NEIGHBOURS = 10
@@ -27,12 +29,7 @@ def prepare(folder: Path, products: int) -> None:
     _, texts, found = ready(folder, products)
     np.save(folder / "wide.npy", widened(found))
     listed = pa.array(list(found), pa.list_(pa.float32()))
-    _write(folder / "chunks.arrow", texts.append_column("embedding", listed))
-
-
-def _write(path: Path, rows: pa.Table) -> None:
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, rows.schema) as writer:
-        writer.write_table(rows)
+    write_rows(folder / "chunks.arrow", texts.append_column("embedding", listed))
 
 
 def _chunks(inputs: Path) -> pa.Table:
@@ -40,14 +37,13 @@ def _chunks(inputs: Path) -> pa.Table:
         return pa.ipc.open_file(source).read_all()
 
 
-def _asked(vectors: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    rows = np.linspace(0, len(vectors) - 1, min(QUESTIONS, len(vectors))).astype(np.int64)
-    return rows, vectors[rows]
+def _asked(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    return vectors[np.linspace(0, len(vectors) - 1, min(QUESTIONS, len(vectors))).astype(np.int64)]
 
 
 def recall(vectors: NDArray[np.float32], found: list[list[int]]) -> float:
     """Return the share of the exact neighbours that were found; ties at the last place count as found."""
-    _, asked = _asked(vectors)
+    asked = _asked(vectors)
     k, good = min(NEIGHBOURS, len(vectors)), 0
     for question, rows in zip(asked, found, strict=True):
         scores = vectors @ question
@@ -68,7 +64,7 @@ def flat(_: Path, scratch: Path) -> Facts:
     size = max(len(vectors) // 16, 1)
     for at in range(0, len(vectors), size):
         write_flat(scratch / f"{at:08}.faiss", vectors[at : at + size])
-    return {"rows": len(vectors), "figures": {"bytes per vector": _bytes(scratch) / len(vectors)}}
+    return {"rows": len(vectors), "figures": {"bytes per vector": bytes_below(scratch) / len(vectors)}}
 
 
 def flat_recall(_: Path, scratch: Path) -> Facts:
@@ -78,7 +74,7 @@ def flat_recall(_: Path, scratch: Path) -> Facts:
     facts = flat(_, scratch)
     index = FlatIndex(*sorted(scratch.glob("*.faiss")))
     vectors = given["vectors"]
-    _, rows = index.search(_asked(vectors)[1], min(NEIGHBOURS, len(vectors)))
+    _, rows = index.search(_asked(vectors), min(NEIGHBOURS, len(vectors)))
     facts["figures"]["recall@10"] = recall(vectors, rows.tolist())
     return facts
 
@@ -93,15 +89,11 @@ def chroma(_: Path, scratch: Path) -> Facts:
     for at in range(0, len(vectors), 5000):
         part = vectors[at : at + 5000]
         collection.add(ids=[str(one) for one in range(at, at + len(part))], embeddings=part)
-    return {"rows": collection.count(), "figures": {"bytes per vector": _bytes(scratch) / len(vectors)}}
+    return {"rows": collection.count(), "figures": {"bytes per vector": bytes_below(scratch) / len(vectors)}}
 
 
-def _bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def _settings(home: Path, *, whole: bool = False) -> Settings:
-    return Settings(home=home, customers=PROJECT / "data" / "customers", full_refresh=whole)
+def _settings(home: Path) -> Settings:
+    return Settings(home=home, customers=PROJECT / "data" / "customers")
 
 
 def next_night(inputs: Path, scratch: Path) -> None:

@@ -7,7 +7,6 @@ the limit: Arrow straight into one PyIceberg append. All variants give the same 
 from __future__ import annotations
 
 import csv
-import importlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,8 +14,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from benchmarks.stage import Facts, Goal, Stage, Variant, same
+from benchmarks.stage import Facts, Goal, Later, Stage, Variant, imported, same
 from cradle.config import PROJECT, Settings
+from cradle.examples.lightnet import FULL
 
 DAY = date(2026, 2, 1)
 SOURCES = ["catalogue_csv", "catalogue_xlsx"]
@@ -24,34 +24,24 @@ TABLE = "products"
 THREADS = 2
 
 
-class Later:
-    """A fact that is computed when it is written down, after the clock has stopped."""
+def _digest(relation: str, columns: list[str] | None = None) -> Later:
+    """Return a digest of the text of all cells, whatever the order of rows."""
 
-    def __init__(self, relation: str, columns: list[str] | None = None) -> None:
-        self._relation, self._columns = relation, columns
-
-    def __str__(self) -> str:
-        """Return a digest of the text of all cells, whatever the order of rows."""
+    def compute() -> object:
         import duckdb
 
         with duckdb.connect(config={"threads": 1, "memory_limit": "256MB"}) as con:
-            have = [row[0] for row in con.execute(f"describe select * from {self._relation}").fetchall()]
-            cells = ", ".join('coalesce("' + name.replace('"', '""') + "\", '')" for name in self._columns or have)
+            have = [row[0] for row in con.execute(f"describe select * from {relation}").fetchall()]
+            cells = ", ".join('coalesce("' + name.replace('"', '""') + "\", '')" for name in columns or have)
             row = f"(md5_number(concat_ws(chr(31), {cells})) % 1000000000000)::bigint"  # wider sums become floats
-            found = con.execute(f"select count(*), sum({row}) from {self._relation}").fetchone()
-        return str(found)
+            return con.execute(f"select count(*), sum({row}) from {relation}").fetchone()
 
-
-def imported(*modules: str) -> None:
-    """Import modules before the clock starts."""
-    for module in modules:
-        importlib.import_module(module)
+    return Later(compute)
 
 
 def prepare(inputs: Path, rows: int) -> None:
     """Generate the catalogue."""
     from cradle.examples import generate
-    from cradle.examples.lightnet import FULL
 
     generate("lightnet", inputs, rows=None if rows == FULL else rows)
 
@@ -89,14 +79,14 @@ def load_ours() -> None:
     imported("cradle.catalog", "dlt_pipelines.ingest")
 
 
-def settings_of(inputs: Path, scratch: Path) -> Settings:
+def settings_of(scratch: Path) -> Settings:
     """Return settings of an empty home."""
     return Settings(home=scratch / "home", customers=PROJECT / "data" / "customers", threads=THREADS)
 
 
 def setup_ours(inputs: Path, scratch: Path) -> None:
     """Let the files arrive in the inbox."""
-    inbox = settings_of(inputs, scratch).inbox("lightnet") / "catalogue"
+    inbox = settings_of(scratch).inbox("lightnet") / "catalogue"
     inbox.mkdir(parents=True)
     for path in (*files(inputs, ".csv"), *files(inputs, ".xlsx")):
         os.link(path, inbox / path.name)
@@ -108,14 +98,14 @@ def run_ours(inputs: Path, scratch: Path) -> Facts:
     from cradle.customers import load_customer
     from dlt_pipelines.ingest import ingest
 
-    settings = settings_of(inputs, scratch)
+    settings = settings_of(scratch)
     done = ingest(settings, "lightnet", DAY, SOURCES)
     columns = [one.name for one in load_customer(settings.customers, "lightnet").installation.columns(TABLE)]
     pin = resolve(open_lake(settings, "lightnet"), f"raw.{TABLE}")
     assert pin is not None
     data = settings.lake("lightnet") / "warehouse"
     found = _parquet(next(path for path in data.rglob(TABLE) if path.is_dir()) / "data")
-    return {"rows": sum(one.rows_accepted for one in done.sources), "digest": Later(found, columns)}
+    return {"rows": sum(one.rows_accepted for one in done.sources), "digest": _digest(found, columns)}
 
 
 # Rows as dictionaries through dlt, with its own Iceberg writer
@@ -157,7 +147,7 @@ def _through_dlt(scratch: Path, rows: Any, columns: list[str]) -> Facts:
     pipeline.run(resource)
     names = [pipeline.default_schema.naming.normalize_identifier(name) for name in columns]
     count = pipeline.last_trace.last_normalize_info.row_counts[TABLE]
-    return {"rows": count, "digest": Later(_parquet(scratch / "lake" / "raw" / TABLE / "data"), names)}
+    return {"rows": count, "digest": _digest(_parquet(scratch / "lake" / "raw" / TABLE / "data"), names)}
 
 
 def run_naive(inputs: Path, scratch: Path) -> Facts:
@@ -215,7 +205,7 @@ def run_direct(inputs: Path, scratch: Path) -> Facts:
     catalog = SqlCatalog("direct", uri=f"sqlite:///{scratch}/catalog.db", warehouse=(scratch / "lake").as_uri())
     catalog.create_namespace("raw")
     catalog.create_table(f"raw.{TABLE}", schema=whole.schema).append(whole)
-    return {"rows": whole.num_rows, "digest": Later(_parquet(scratch / "lake"))}
+    return {"rows": whole.num_rows, "digest": _digest(_parquet(scratch / "lake"))}
 
 
 STAGES = (
@@ -223,7 +213,7 @@ STAGES = (
         name="ingest",
         title="Ingest: 27 delivered files → one Iceberg table",
         unit="rows of 75 columns",
-        sizes={"smoke": 1500, "reduced": 12_000, "full": 104_699},
+        sizes={"smoke": 1500, "reduced": 12_000, "full": FULL},
         prepare=prepare,
         variants=(
             Variant("cradle", "Cradle: originals kept, limited parsers, exactly once", run_ours, setup_ours, load_ours),

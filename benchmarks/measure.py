@@ -29,6 +29,8 @@ Run = dict[str, Any]
 def measure(stage: Stage, amount: int, rounds: int, inputs: Path, tell: Told) -> list[Run]:
     """Prepare the inputs unless they are there, then run every variant once per round, beginning with another each.
 
+    A variant whose program is not installed is left out.
+
     Raises:
         Unequal: a variant failed, or the results of a round differ.
     """
@@ -39,11 +41,12 @@ def measure(stage: Stage, amount: int, rounds: int, inputs: Path, tell: Told) ->
         ready.mkdir(parents=True)
         stage.prepare(ready, amount)
         (ready / ".ready").touch()
+    variants = [one for one in stage.variants if one.needs is None or shutil.which(one.needs)]
     runs: list[Run] = []
     for number in range(rounds):
-        start = number % len(stage.variants)
+        start = number % len(variants)
         found: dict[str, Facts] = {}
-        for variant in (*stage.variants[start:], *stage.variants[:start]):
+        for variant in (*variants[start:], *variants[:start]):
             one = run_once(stage, variant, ready)
             found[variant.name] = one.pop("facts")
             runs.append({"round": number, "amount": amount, "variant": variant.name, **one})
@@ -100,10 +103,11 @@ class _Watch:
 
     def _look(self) -> None:
         while not self._ended.wait(EVERY):
-            self.peak = max(self.peak, sum(_resident(pid) for pid in _tree(self._pid)))
+            self.peak = max(self.peak, sum(_resident(pid) for pid in tree(self._pid)))
 
 
-def _tree(pid: int) -> Iterator[int]:
+def tree(pid: int) -> Iterator[int]:
+    """Yield a process and all below it."""
     yield pid
     try:
         threads = list(Path(f"/proc/{pid}/task").iterdir())
@@ -115,7 +119,7 @@ def _tree(pid: int) -> Iterator[int]:
         except OSError:
             continue
         for one in below:
-            yield from _tree(int(one))
+            yield from tree(int(one))
 
 
 def _resident(pid: int) -> int:

@@ -16,10 +16,11 @@ from pathlib import Path
 
 from benchmarks.stage import Facts, Goal, Stage, Variant, same
 from cradle.config import PROJECT, Settings
+from cradle.examples.lightnet import FULL
 
 DAY = date(2026, 2, 2)
 SHARE = 0.01
-SIZES = {"smoke": 40, "reduced": 300, "full": 104_699}
+SIZES = {"smoke": 40, "reduced": 300, "full": FULL}
 CUSTOMER = "lightnet"
 NIGHT = ("ingest", "build", "chunk", "embed", "index", "release", "bake", "verify")
 SMALLEST = 100  # products that the image's golden questions ask for; fewer are baked, and not verified

@@ -22,9 +22,10 @@ from urllib.parse import quote, urlencode
 
 import numpy as np
 
-from benchmarks.catalogue import FULL, PRODUCTS, image, ready
+from benchmarks.catalogue import PRODUCTS, image, ready
 from benchmarks.stage import Facts, Goal, Stage, Variant, same
 from cradle.config import PROJECT, Settings, clean_environment
+from cradle.examples.lightnet import FULL
 
 ASKED = (
     "warmweiße Deckenleuchte für den Außenbereich",

@@ -6,6 +6,7 @@ are what people would use instead, or a limit that nothing can pass.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,28 @@ def nothing(*_: Any) -> None:
     """Do nothing."""
 
 
+def imported(*modules: str) -> None:
+    """Import modules before the clock starts."""
+    for module in modules:
+        importlib.import_module(module)
+
+
+def bytes_below(folder: Path) -> int:
+    """Return the bytes of all files below a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+class Later:
+    """A fact that is computed when it is written down, after the clock has stopped."""
+
+    def __init__(self, compute: Callable[[], object]) -> None:
+        self._compute = compute
+
+    def __str__(self) -> str:
+        """Return the fact as text."""
+        return str(self._compute())
+
+
 @dataclass(frozen=True)
 class Variant:
     """One way to do the work of a stage; each run is a process of its own.
@@ -32,6 +55,7 @@ class Variant:
             with the time. Only this is timed.
         setup: the same two folders; prepares this one run.
         load: imports what `run` needs; its seconds are told beside those of the run.
+        needs: a program without which it can't run; where that is not installed, the others are measured without it.
     """
 
     name: str
@@ -39,6 +63,7 @@ class Variant:
     run: Callable[[Path, Path], Facts]
     setup: Callable[[Path, Path], object] = nothing
     load: Callable[[], object] = nothing
+    needs: str | None = None
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,9 @@ def _growth(stage: Stage, one: Result) -> str:
 
 
 def _verdicts(stage: Stage, one: Result) -> list[Verdict]:
-    return [judge(goal, one["runs"], stage.variants[0].name) for goal in stage.goals]
+    measured = {run["variant"] for run in one["runs"]}
+    goals = [goal for goal in stage.goals if goal.peer is None or goal.peer in measured]
+    return [judge(goal, one["runs"], stage.variants[0].name) for goal in goals]
 
 
 def _subject(stage: Stage, verdict: Verdict) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.measure import tree
 from cradle.config import PROJECT, Settings, clean_environment
 
 
@@ -25,20 +25,10 @@ def peak_of(code: str, settings: Settings, *arguments: str) -> int:
     )
     peak = 0
     while child.poll() is None:
-        peak = max(peak, sum(_held(pid) for pid in _tree(child.pid)))
+        peak = max(peak, sum(_held(pid) for pid in tree(child.pid)))
         time.sleep(0.02)
     assert child.returncode == 0
     return peak
-
-
-def _tree(pid: int) -> Iterator[int]:
-    yield pid
-    try:
-        below = [one for task in Path(f"/proc/{pid}/task").iterdir() for one in (task / "children").read_text().split()]
-    except OSError:
-        return
-    for one in below:
-        yield from _tree(int(one))
 
 
 def _held(pid: int) -> int:

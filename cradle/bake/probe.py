@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cradle.bake.encoder import MAX_LOSS
 from cradle.bake.exports import chunk_rows
@@ -36,7 +35,7 @@ def check_encoder(root: Path, manifest: Manifest) -> str:
     rows = chunk_rows(root, manifest, ("chunk_id", "document_id", "text"))
     at = np.unique(np.linspace(0, rows.num_rows - 1, PROBES).round().astype(np.int64))
     chosen = rows.take(at)
-    stored = _vectors_at(root, manifest.vectors.parts, at)
+    stored = FlatIndex(*(root / part for part in manifest.vectors.parts)).at(at)
     made = np.vstack([encoder.encode(text) for text in chosen.column("text").to_pylist()])
     cosine = (stored * made).sum(1) / (np.linalg.norm(stored, axis=1) * np.linalg.norm(made, axis=1))
     near = np.nan_to_num(cosine, nan=-1.0)
@@ -47,15 +46,3 @@ def check_encoder(root: Path, manifest: Manifest) -> str:
             f"{near[worst]:.3f}): the encoder of model key {entry.model_key[:12]} or the vectors are exchanged"
         )
     return f"{len(at)} chunks encoded again, cosine {near[worst]:.4f} or more"
-
-
-def _vectors_at(root: Path, parts: tuple[str, ...], rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return the vectors of some rows; one part of the index is held at a time."""
-    found, start = [], 0
-    for part in parts:
-        index = FlatIndex(root / part)
-        mine = rows[(rows >= start) & (rows < start + index.count)] - start
-        if len(mine):
-            found.append(index.vectors()[mine])
-        start += index.count
-    return np.vstack(found)

@@ -67,7 +67,9 @@ def embed_chunks(settings: Settings, customer: str, logical_date: date) -> Embed
         run = open_run(settings, customer, logical_date)
         embedding = run.installation.embedding
         key = model_key(model_folder(settings, embedding), embedding)
-        hashes = pa.chunked_array([*_columns(run, "content_hash")], pa.string())
+        hashes = pa.chunked_array(
+            [one.column(0).cast(pa.string()) for one in _batches(run, "content_hash")], pa.string()
+        )
         distinct = hashes.unique()
         snapshot, known = _known(run.lake, key)
         missing = distinct.filter(pc.invert(pc.is_in(distinct, value_set=known)))
@@ -89,29 +91,26 @@ def embed_chunks(settings: Settings, customer: str, logical_date: date) -> Embed
         return result
 
 
-def _columns(run: Run, column: str) -> Iterator[pa.Array]:
-    """Yield a column of the chunks of both corpora, piece by piece."""
+def _batches(run: Run, *columns: str) -> Iterator[pa.RecordBatch]:
+    """Yield columns of the chunks of both corpora, piece by piece."""
     for chunks, _, role in CORPORA.values():
         if role in run.roles:
-            for batch in read_batches(run.lake, need(run, chunks, "chunk"), (column,)):
-                yield batch.column(0).cast(pa.string())
+            yield from read_batches(run.lake, need(run, chunks, "chunk"), columns)
 
 
 def _texts(run: Run, hashes: pa.Array, order: list[str]) -> Iterator[list[str]]:
     """Yield the texts of these hashes, each once, piece by piece; their hashes are appended to `order`."""
     seen, piece = set[str](), list[str]()
-    for chunks, _, role in CORPORA.values():
-        if role in run.roles:
-            for batch in read_batches(run.lake, need(run, chunks, "chunk"), ("content_hash", "text")):
-                rows = batch.filter(pc.is_in(batch.column(0).cast(pa.string()), value_set=hashes))
-                for content_hash, text in zip(rows.column(0).to_pylist(), rows.column(1).to_pylist(), strict=True):
-                    if content_hash not in seen:
-                        seen.add(content_hash)
-                        order.append(content_hash)
-                        piece.append(text)
-                    if len(piece) == PIECE:
-                        yield piece
-                        piece = []
+    for batch in _batches(run, "content_hash", "text"):
+        rows = batch.filter(pc.is_in(batch.column(0).cast(pa.string()), value_set=hashes))
+        for content_hash, text in zip(rows.column(0).to_pylist(), rows.column(1).to_pylist(), strict=True):
+            if content_hash not in seen:
+                seen.add(content_hash)
+                order.append(content_hash)
+                piece.append(text)
+            if len(piece) == PIECE:
+                yield piece
+                piece = []
     if piece:
         yield piece
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ __all__ = ["Store", "TooSlow", "UnknownTable"]
 
 if TYPE_CHECKING:
     from cradle.search import Hit, Mode, Narrow, Searcher
+    from cradle.search.lexical import Scan
 
 log = get("serve")
 MEMORY = "512MB"
@@ -228,11 +230,15 @@ class Store:
             why = "it is being opened; ask again in a second" if self.opening else self.search_problem
             raise CradleError(f"search is not available: {why}.")
         if searcher is None:
-            from cradle.search.lexical import Scan
-
-            return "lexical", Scan(self.root, self.manifest).search(query, k, narrow)
+            return "lexical", self._scan.search(query, k, narrow)
         used = searcher.mode(mode)
         return used, searcher.search(query, k, narrow, used)
+
+    @cached_property
+    def _scan(self) -> Scan:
+        from cradle.search.lexical import Scan
+
+        return Scan(self.root, self.manifest)
 
     def bytes(self) -> int:
         """Return the size of all files."""

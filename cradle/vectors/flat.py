@@ -57,13 +57,18 @@ class FlatIndex:
         """Return all vectors, shape (n, dimension)."""
         return np.vstack([half.astype(np.float32) for half in self._halves])
 
-    def scores(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the inner products of one query, shape (dimension,), with some rows."""
-        found = np.empty(len(rows), np.float32)
+    def at(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the vectors of some rows, shape (rows, dimension)."""
+        found = np.empty((len(rows), self.dimension), np.float32)
         places = np.searchsorted(self._starts, rows, "right") - 1
         for place in np.unique(places):
             here = places == place
-            found[here] = self._halves[place][rows[here] - self._starts[place]].astype(np.float32) @ query
+            found[here] = self._halves[place][rows[here] - self._starts[place]]
+        return found
+
+    def scores(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the inner products of one query, shape (dimension,), with some rows."""
+        found: NDArray[np.float32] = self.at(rows) @ query
         return found
 
     def search(self, queries: NDArray[np.float32], k: int, allow: NDArray[np.bool_] | None = None) -> Found:

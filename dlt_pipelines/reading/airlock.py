@@ -112,12 +112,6 @@ class Parsers:
         return code
 
 
-def read_original(path: Path, source: Source, settings: Settings, *, source_file: str) -> Reading:
-    """Parse a single original, with a process of its own."""
-    with Parsers(settings, 1) as parsers:
-        return parsers.read(path, source, source_file=source_file)
-
-
 def broken(folder: Path, source: Source, reason: str, detail: str, *, source_file: str) -> Reading:
     """Return the reading of a file that can't be used at all."""
     rejects = Rejects(source_file)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,6 @@ import duckdb
 import pytest
 from starlette.testclient import TestClient
 
-from cradle.bake.unpack import images, unpack
-from cradle.config import Settings
 from cradle.manifest import Manifest, read_manifest
 from cradle.serve.app import create_app
 
@@ -39,21 +36,8 @@ ELSEWHERE = {"/sql", "/documents/{document_id}/original"}  # have tests of their
 
 
 @pytest.fixture(scope="module")
-def root(demo: Settings) -> Path:
-    """Folder of the demo's unpacked image."""
-    (digest,) = images(demo.images("demo") / "layout").values()
-    return unpack(demo, "demo", digest)
-
-
-@pytest.fixture(scope="module")
 def manifest(root: Path) -> Manifest:
     return read_manifest(root)
-
-
-@pytest.fixture(scope="module")
-def api(root: Path) -> Iterator[TestClient]:
-    with TestClient(create_app(root), raise_server_exceptions=False) as client:
-        yield client
 
 
 def rows_of(root: Path, table: str, clause: str = "") -> list[dict[str, Any]]:

@@ -18,8 +18,6 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from cradle.access import FILE, new_key, read_keys, write_keys
-from cradle.bake.unpack import images, unpack
-from cradle.config import Settings
 from cradle.errors import ConfigError, Unavailable
 from cradle.manifest import read_manifest
 from cradle.serve import audit
@@ -29,13 +27,6 @@ from cradle.serve.tokens import FILE as SECRET
 
 pytestmark = pytest.mark.integration
 ORDERS = "/tables/marts.orders/rows"
-
-
-@pytest.fixture(scope="module")
-def root(demo: Settings) -> Path:
-    """Folder of the demo's unpacked image."""
-    (digest,) = images(demo.images("demo") / "layout").values()
-    return unpack(demo, "demo", digest)
 
 
 class Service:

@@ -11,8 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from cradle.access import new_key, write_keys
-from cradle.bake.unpack import images, unpack
-from cradle.config import PROJECT, Settings
+from cradle.config import PROJECT
 from cradle.serve.app import create_app
 from cradle.serve.bounds import Bounds
 from cradle.serve.tables import FILE_MOST, PAGE_DEFAULT, PAGE_MOST
@@ -23,13 +22,11 @@ EXAMPLES = re.findall(r"^curl .*$", PAGE, re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
-def service(demo: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TestClient, str]]:
+def service(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TestClient, str]]:
     """A service with access, and a key to it."""
-    (digest,) = images(demo.images("demo") / "layout").values()
     state = tmp_path_factory.mktemp("state")
     key, record = new_key("admin")
     write_keys(state, [record])
-    root = Path(unpack(demo, "demo", digest))
     with TestClient(create_app(root, state=state, access=True), raise_server_exceptions=False) as client:
         yield client, key
 

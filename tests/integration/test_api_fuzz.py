@@ -20,8 +20,6 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from cradle.access import new_key, write_keys
-from cradle.bake.unpack import images, unpack
-from cradle.config import Settings
 from cradle.serve.app import create_app
 from cradle.serve.bounds import Bounds
 from cradle.serve.problems import OPEN
@@ -57,14 +55,13 @@ ROUTES = (
 
 
 @pytest.fixture(scope="module")
-def described(demo: Settings, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, dict[str, str]]:
+def described(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, dict[str, str]]:
     """The description of a service with access, read from itself, and what opens it."""
-    (digest,) = images(demo.images("demo") / "layout").values()
-    root, state = unpack(demo, "demo", digest), tmp_path_factory.mktemp("state")
+    state = tmp_path_factory.mktemp("state")
     key, record = new_key("admin")
     write_keys(state, [record])
     headers = {"Authorization": f"Bearer {key}"}
-    app = create_app(Path(root), state=state, access=True, bounds=Bounds(rate="1000000/minute"))
+    app = create_app(root, state=state, access=True, bounds=Bounds(rate="1000000/minute"))
     return schemathesis.openapi.from_asgi("/openapi.json", app, headers=headers), headers
 
 

@@ -20,8 +20,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from cradle.bake.unpack import images, unpack
-from cradle.config import Settings
 from cradle.errors import Unavailable
 from cradle.manifest import read_manifest
 from cradle.serve.app import create_app
@@ -32,19 +30,6 @@ from cradle.serve.formats import MEDIA_TYPES
 pytestmark = pytest.mark.integration
 ORDERS = "/tables/marts.orders/rows"
 PROBLEM = {"type", "title", "status", "detail"}
-
-
-@pytest.fixture(scope="module")
-def root(demo: Settings) -> Path:
-    """Folder of the demo's unpacked image."""
-    (digest,) = images(demo.images("demo") / "layout").values()
-    return unpack(demo, "demo", digest)
-
-
-@pytest.fixture(scope="module")
-def api(root: Path) -> Iterator[TestClient]:
-    with TestClient(create_app(root), raise_server_exceptions=False) as client:
-        yield client
 
 
 def table_of(root: Path, query: str) -> pa.Table:

@@ -7,7 +7,6 @@ import os
 import select
 import subprocess
 import sys
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from cradle.access import new_key, write_keys
-from cradle.bake.unpack import images, unpack
-from cradle.config import PROJECT, Settings, clean_environment
+from cradle.config import PROJECT, clean_environment
 from cradle.manifest import Manifest, read_manifest
 from cradle.serve import audit
 from cradle.serve.app import create_app
@@ -198,13 +196,6 @@ ALLOWED = [
 
 
 @pytest.fixture(scope="module")
-def root(demo: Settings) -> Path:
-    """Folder of the demo's unpacked image."""
-    (digest,) = images(demo.images("demo") / "layout").values()
-    return unpack(demo, "demo", digest)
-
-
-@pytest.fixture(scope="module")
 def manifest(root: Path) -> Manifest:
     return read_manifest(root)
 
@@ -212,12 +203,6 @@ def manifest(root: Path) -> Manifest:
 @pytest.fixture(scope="module")
 def gate(manifest: Manifest) -> Gate:
     return Gate(list(manifest.tables), duckdb.connect(":memory:"))
-
-
-@pytest.fixture(scope="module")
-def api(root: Path) -> Iterator[TestClient]:
-    with TestClient(create_app(root), raise_server_exceptions=False) as client:
-        yield client
 
 
 @pytest.fixture

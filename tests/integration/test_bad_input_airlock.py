@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from cradle.config import PROJECT, Settings, clean_environment
 from cradle.installation import Column, Dialect, Source
-from dlt_pipelines.reading.airlock import read_original
 from dlt_pipelines.reading.answer import Reading
+from tests.reading import read_original
 
 pytestmark = pytest.mark.integration
 

@@ -13,8 +13,8 @@ from cradle.customers import parse_customer
 from cradle.errors import InputError
 from cradle.installation import Source
 from dlt_pipelines.inbox import matching
-from dlt_pipelines.reading.airlock import read_original
 from dlt_pipelines.reading.look import Look, look, to_yaml
+from tests.reading import read_original
 
 pytestmark = pytest.mark.integration
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +11,10 @@ import duckdb
 import pytest
 from starlette.testclient import TestClient
 
-from cradle.bake.unpack import images, unpack
-from cradle.config import Settings
 from cradle.serve.app import create_app
 
 pytestmark = pytest.mark.integration
 MONITOR = "DEMO-MON-27"
-
-
-@pytest.fixture(scope="module")
-def root(demo: Settings) -> Path:
-    (digest,) = images(demo.images("demo") / "layout").values()
-    return unpack(demo, "demo", digest)
-
-
-@pytest.fixture(scope="module")
-def api(root: Path) -> Iterator[TestClient]:
-    with TestClient(create_app(root), raise_server_exceptions=False) as client:
-        yield client
 
 
 def found(api: TestClient, q: str, **more: Any) -> dict[str, Any]:

@@ -15,8 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from cradle.bake.unpack import images, unpack
-from cradle.config import PROJECT, Settings, clean_environment
+from cradle.config import PROJECT, clean_environment
 from cradle.errors import Unavailable, VerifyFailed
 from cradle.manifest import read_manifest
 from cradle.serve.questions import allowed_modules
@@ -29,13 +28,6 @@ FACTORY += ("sentence_transformers", "torch", "transformers")
 SERVER = (
     "import sys; from pathlib import Path; from cradle.serve.server import serve; serve(Path(sys.argv[1]), port={port})"
 )
-
-
-@pytest.fixture(scope="module")
-def root(demo: Settings) -> Path:
-    """Folder of the demo's unpacked image."""
-    (digest,) = images(demo.images("demo") / "layout").values()
-    return unpack(demo, "demo", digest)
 
 
 @pytest.fixture(scope="module")
