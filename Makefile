@@ -93,8 +93,8 @@ docs: $(STAMP) ## Write the pages that are generated from the code
 	$(BIN)/python -m tests.write_docs
 
 lock: ## Resolve the requirements anew (needs uv)
-	uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra factory --extra dev pyproject.toml requirements/build.in -o requirements/dev.txt
-	uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra serve pyproject.toml -c requirements/dev.txt -o requirements/serve.txt
-	uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra factory pyproject.toml requirements/build.in -c requirements/dev.txt -o requirements/factory.txt
+	uv pip compile --quiet --override requirements/overrides.in --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra factory --extra dev pyproject.toml requirements/build.in -o requirements/dev.txt
+	uv pip compile --quiet --override requirements/overrides.in --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra serve pyproject.toml -c requirements/dev.txt -o requirements/serve.txt
+	uv pip compile --quiet --override requirements/overrides.in --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra factory pyproject.toml requirements/build.in -c requirements/dev.txt -o requirements/factory.txt
 	printf 'uv\nsetuptools\n' | uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header - -c requirements/dev.txt -o requirements/base.txt
 	echo uv | uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header - -o requirements/uv.txt
