@@ -65,7 +65,7 @@ test-s3: $(STAMP) ## Run the behaviour tests over PostgreSQL and an S3 server
 	$(BIN)/python -m pytest -q $(SPREAD) --backend s3 tests
 
 test-services: $(STAMP) ## Run them over SeaweedFS, Polaris and PostgreSQL, and the tests of roles and isolation
-	$(BIN)/python -m pytest -q --backend services -m "not faults" tests
+	$(BIN)/python -m pytest -q $(SPREAD) --backend services -m "not faults" tests
 
 test-faults: $(STAMP) ## Kill those servers in the middle of nights, lose their answers, end their keys, fill their disk
 	$(BIN)/python -m pytest -q --backend services -m faults tests

@@ -61,6 +61,7 @@ def exponent(amounts: list[int], values: list[float]) -> float:
 
 def judge(goal: Goal, runs: list[Run], ours: str) -> Verdict:
     """Hold the runs against a goal."""
+    ours = goal.way or ours
     if goal.peer is not None:
         above, below = (goal.peer, ours) if goal.at_least is not None else (ours, goal.peer)
         value = ratio(runs, above, below).median

@@ -72,12 +72,16 @@ class Goal:
 
     With a peer, `at_least` bounds peer ÷ ours and `at_most` ours ÷ peer, both as the median over rounds. With a figure
     (one that the run returned, or `seconds` or `peak_mb`), they bound its median.
+
+    Attributes:
+        way: the variant of ours that is judged; none: the first.
     """
 
     peer: str | None = None
     at_least: float | None = None
     at_most: float | None = None
     figure: str | None = None
+    way: str | None = None
 
 
 @dataclass(frozen=True)

@@ -110,8 +110,9 @@ def _subject(stage: Stage, verdict: Verdict) -> str:
     goal = verdict.goal
     if goal.peer is None:
         return str(goal.figure).replace("_", " ")
-    title = next(one.title for one in stage.variants if one.name == goal.peer)
-    return f"{title} ÷ ours" if goal.at_least is not None else f"ours ÷ {title}"
+    titles = {one.name: one.title for one in stage.variants}
+    peer, ours = titles[goal.peer], titles[goal.way] if goal.way else "ours"
+    return f"{peer} ÷ {ours}" if goal.at_least is not None else f"{ours} ÷ {peer}"
 
 
 def _asked(verdict: Verdict) -> str:

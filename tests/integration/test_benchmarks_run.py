@@ -13,7 +13,7 @@ from benchmarks.stages import all_stages
 from cradle.config import PROJECT
 
 pytestmark = pytest.mark.integration
-QUICK = ("ingest", "embed", "index")  # the others make whole nights first
+QUICK = ("ingest", "index")  # the others make whole nights first, or load a model five times
 
 
 @pytest.mark.parametrize(

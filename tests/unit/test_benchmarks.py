@@ -41,6 +41,13 @@ def test_the_exponent_of_a_power_law_is_found(factor: float, power: float) -> No
     assert exponent(amounts, [factor * one**power for one in amounts]) == pytest.approx(power, abs=1e-6)
 
 
+def test_a_goal_may_judge_another_way_than_the_first() -> None:
+    runs = [run(0, "whole", 100), run(0, "small", 8), run(0, "peer", 50)]
+    verdict = judge(Goal("whole", way="small", at_most=0.1), runs, "whole")
+    assert (verdict.value, verdict.reached) == (pytest.approx(0.08), True)
+    assert judge(Goal("peer", at_most=1.0), runs, "whole").value == pytest.approx(2.0)
+
+
 def test_a_figure_of_a_run_is_held_against_its_goal() -> None:
     runs = [run(at, "ours", 1, recall=value) for at, value in enumerate((0.98, 0.995, 0.999))]
     assert spread(runs, "ours", "recall").median == 0.995
