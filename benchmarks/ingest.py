@@ -76,7 +76,7 @@ def _parquet(folder: Path) -> str:
 
 def load_ours() -> None:
     """Import what the command imports."""
-    imported("cradle.catalog", "dlt_pipelines.ingest")
+    imported("cradle.catalog", "dlt_pipelines.ingest", "dlt_pipelines.load")
 
 
 def settings_of(scratch: Path) -> Settings:

@@ -77,7 +77,7 @@ def run_cradle(inputs: Path, scratch: Path) -> Facts:
 def _current(scratch: Path) -> Any:
     from cradle.catalog.deliveries import as_of
     from cradle.catalog.run import open_run
-    from dbt_project.plugins.lake import Build
+    from dbt_project.plugins.current import Build
 
     run = open_run(delivered.settings_of(scratch), "lightnet", delivered.DAY)
     return Build(run, as_of(run.lake, run.installation, run.logical_date))

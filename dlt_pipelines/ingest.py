@@ -6,18 +6,10 @@ Run:  cradle ingest demo
 
 from __future__ import annotations
 
-import shutil
-import uuid
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
-from typing import Any
 
-import dlt
-import pyarrow as pa
 import pyarrow.compute as pc
-from dlt.pipeline.exceptions import PipelineStepFailed
 from pydantic import BaseModel, ConfigDict
 
 from cradle import names
@@ -27,19 +19,12 @@ from cradle.catalog.run import Run, open_run
 from cradle.config import Settings
 from cradle.errors import ConfigError, InputError, NothingDelivered
 from cradle.installation import Source
-from cradle.log import get
 from cradle.outcomes import outcome
-from cradle.points import point
 from cradle.releases import current
-from cradle.store import fetch_inbox, fetch_original
-from dlt_pipelines.alone import leave_alone
-from dlt_pipelines.inbox import keep, matching, original_path
-from dlt_pipelines.reading.airlock import Parsers
-from dlt_pipelines.reading.answer import Reading
+from cradle.store import fetch_inbox
+from dlt_pipelines.inbox import keep, matching
+from dlt_pipelines.loaded import Loaded
 from dlt_pipelines.rejects import write_rejects
-from dlt_pipelines.sink import iceberg_sink, meant_by
-
-log = get("ingest")
 
 
 class SourceResult(BaseModel):
@@ -66,13 +51,6 @@ class IngestResult(BaseModel):
     sources: tuple[SourceResult, ...]
 
 
-@dataclass(frozen=True)
-class _Loaded:
-    original: Original
-    source: Source
-    reading: Reading
-
-
 def ingest(
     settings: Settings, customer: str, logical_date: date, sources: list[str] | None = None, *, claim: bool = True
 ) -> IngestResult:
@@ -96,8 +74,8 @@ def ingest(
         fresh = {source.name: _due(run, source, known) if claim else [] for source in chosen}
         after = _merged(known, [delivery for found in fresh.values() for delivery in found])
         missing = _missing(run, chosen, after)
-        readings = _load(run, missing)
-        write_rejects(run.lake, [(one.original, one.source, one.reading) for one in readings])
+        readings = _load(run, missing) if missing else []
+        write_rejects(run.lake, readings)
         _refuse_broken(run, readings)
         for source in chosen:
             record(run.lake, fresh[source.name])
@@ -160,79 +138,13 @@ def _missing(run: Run, chosen: list[Source], known: list[Delivery]) -> list[tupl
     ]
 
 
-def _load(run: Run, missing: list[tuple[Original, Source]]) -> list[_Loaded]:
-    """Read originals in parallel children and hand their rows to dlt, one package for all of them."""
-    if not missing:
-        return []
-    settings, readings = run.lake.settings, list[_Loaded]()
-    leave_alone()
+def _load(run: Run, missing: list[tuple[Original, Source]]) -> list[Loaded]:
+    from dlt_pipelines.load import load
 
-    def tables() -> Iterator[_Loaded]:
-        with Parsers(settings, settings.threads) as parsers, ThreadPoolExecutor(settings.threads) as pool:
-            waiting = {pool.submit(_read, run, parsers, original, source): original for original, source in missing}
-            for at, done in enumerate(as_completed(waiting), 1):
-                readings.append(done.result())
-                log.info(f"read {at} of {len(waiting)} files", file=readings[-1].original.file.path)
-                yield readings[-1]
-
-    @dlt.resource(name="originals")
-    def originals() -> Iterator[Any]:
-        for one in tables():
-            for batch in one.reading.row_batches():
-                yield dlt.mark.with_table_name(_raw_rows(run, one, batch), one.source.role)
-            one.reading.forget_rows()
-
-    folder = settings.work(run.customer.customer) / "dlt" / uuid.uuid4().hex
-    try:
-        point("load.before")
-        pipeline = dlt.pipeline(
-            "ingest", destination=iceberg_sink(run.lake), dataset_name="raw", pipelines_dir=str(folder), progress=None
-        )
-        pipeline.run(originals())
-        point("load.after")
-    except PipelineStepFailed as error:
-        raise meant_by(error) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    return sorted(readings, key=lambda one: (one.source.name, one.original.position))
+    return load(run, missing)
 
 
-def _read(run: Run, parsers: Parsers, original: Original, source: Source) -> _Loaded:
-    settings = run.lake.settings
-    path = original_path(settings, run.customer.customer, original.file.sha256)
-    fetch_original(settings, run.customer.customer, original.file.sha256, path)
-    return _Loaded(original, source, parsers.read(path, source, source_file=original.file.path))
-
-
-def _raw_rows(run: Run, one: _Loaded, rows: pa.RecordBatch) -> pa.Table:
-    """Bring an original's rows into the columns of its role: lineage first, then what any source of it delivers."""
-    role = one.source.role
-    lineage = {
-        names.FILE_SHA256: one.original.file.sha256,
-        names.SOURCE_FILE: one.original.file.path,
-        names.SOURCE: one.source.name,
-        names.STEP_KEY: one.original.step_key,
-    }
-    wanted = [*names.RAW_TECHNICAL, *_role_columns(run, role)]
-    fields = [pa.field(name, pa.int64() if name == names.ROW_NUMBER else pa.string()) for name in wanted]
-    columns = []
-    for field in fields:
-        if field.name in lineage:
-            columns.append(pa.repeat(pa.scalar(lineage[field.name], pa.string()), rows.num_rows))
-        elif field.name in rows.schema.names:
-            columns.append(rows.column(field.name).cast(field.type))
-        else:
-            columns.append(pa.nulls(rows.num_rows, field.type))
-    return pa.table(columns, schema=pa.schema(fields))
-
-
-def _role_columns(run: Run, role: str) -> list[str]:
-    if role == names.DOCUMENTS:
-        return ["title", "text", "media_type"]
-    return [column.name for column in run.installation.columns(role)]
-
-
-def _refuse_broken(run: Run, readings: list[_Loaded]) -> None:
+def _refuse_broken(run: Run, readings: list[Loaded]) -> None:
     """Stop when a table's file can't be read at all; one broken document of many is only left out."""
     lines = []
     for one in readings:
@@ -249,7 +161,7 @@ def _refuse_broken(run: Run, readings: list[_Loaded]) -> None:
         )
 
 
-def _result(source: Source, deliveries: int, known: list[Delivery], run: Run, readings: list[_Loaded]) -> SourceResult:
+def _result(source: Source, deliveries: int, known: list[Delivery], run: Run, readings: list[Loaded]) -> SourceResult:
     mine = [one.reading for one in readings if one.source.name == source.name]
     in_force = state(known, run.installation, run.logical_date).originals(source.role)
     return SourceResult(
@@ -268,7 +180,7 @@ def _totals(results: tuple[SourceResult, ...]) -> dict[str, int]:
     return {field: sum(getattr(result, field) for result in results) for field in fields}
 
 
-def _file_line(one: _Loaded) -> dict[str, object]:
+def _file_line(one: Loaded) -> dict[str, object]:
     reading = one.reading
     return {
         "file": one.original.file.path,

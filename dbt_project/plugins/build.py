@@ -21,9 +21,9 @@ from cradle.catalog.run import Run, open_run, run_lock
 from cradle.config import Settings
 from cradle.errors import Fenced, MissingStep
 from cradle.outcomes import outcome
+from dbt_project.plugins.current import Build
 from dbt_project.plugins.invoke import run_dbt
 from dbt_project.plugins.known import build_key, recall, remember
-from dbt_project.plugins.lake import Build
 
 BUILDABLE = ["--indirect-selection", "buildable"]  # no test of a layer that this call does not build
 

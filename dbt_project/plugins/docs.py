@@ -18,8 +18,8 @@ from cradle.catalog.run import open_run
 from cradle.config import Settings
 from cradle.outcomes import outcome
 from dbt_project.plugins.build import selection, tables_of
+from dbt_project.plugins.current import Build
 from dbt_project.plugins.invoke import run_dbt, work_folder
-from dbt_project.plugins.lake import Build
 
 PAGES = ("index.html", "manifest.json", "catalog.json")
 

@@ -18,8 +18,8 @@ from cradle.catalog.deliveries import as_of
 from cradle.catalog.run import open_run
 from cradle.config import Settings
 from cradle.outcomes import outcome
+from dbt_project.plugins.current import Build
 from dbt_project.plugins.invoke import SOURCES, could_not_run, invoke
-from dbt_project.plugins.lake import Build
 
 
 class RoleFreshness(BaseModel):

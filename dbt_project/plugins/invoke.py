@@ -8,16 +8,14 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cradle import names
 from cradle.catalog import connect_duckdb
 from cradle.catalog.run import Run
 from cradle.config import PROJECT, Settings
 from cradle.errors import BuildFailed, Unavailable, of_a_server
-
-if TYPE_CHECKING:
-    from dbt_project.plugins.lake import Build
+from dbt_project.plugins.current import CURRENT, Build
 
 FOLDER = PROJECT / "dbt_project"
 RESULTS = "run_results.json"
@@ -59,14 +57,12 @@ def showing(current: Build) -> Iterator[None]:
     """Let the plugin work for a build while dbt runs; dbt gives its plugins no argument."""
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 
-    from dbt_project.plugins import lake
-
     DuckDBConnectionManager._ENV = None  # else the plugin of an earlier run in this process would answer
-    lake.CURRENT.append(current)
+    CURRENT.append(current)
     try:
         yield
     finally:
-        lake.CURRENT.remove(current)
+        CURRENT.remove(current)
 
 
 def could_not_run(run: Run, why: str) -> BuildFailed:

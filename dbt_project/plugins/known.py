@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
@@ -18,10 +18,8 @@ from cradle.catalog import Written, find_pin, ops, point_ref
 from cradle.catalog.run import Run
 from cradle.digest import canonical_hash, file_sha256, step_key
 from cradle.releases import TABLE
+from dbt_project.plugins.current import Build
 from dbt_project.plugins.invoke import FOLDER, variables
-
-if TYPE_CHECKING:
-    from dbt_project.plugins.lake import Build
 
 KIND: Final = "built"  # of the row
 BUILD_FORMAT: Final = 1  # raised when the plugin makes other tables of the same models and inputs

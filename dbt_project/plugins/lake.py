@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from dataclasses import dataclass, field
 from typing import Any
 
 import duckdb
@@ -18,30 +17,12 @@ from dbt.adapters.duckdb.utils import TargetConfig
 
 from cradle import names
 from cradle.catalog import Lake, Pin, Written, grant, ops, readable, resolve, summary_of, write_once
-from cradle.catalog.deliveries import AsOf
 from cradle.catalog.duck import duckdb_config, set_up
-from cradle.catalog.run import Run
 from cradle.digest import step_key
-
-
-@dataclass
-class Build:
-    """What one invocation of dbt works on, and what it has written so far."""
-
-    run: Run
-    state: AsOf
-    upstream: dict[str, Pin] = field(default_factory=dict)  # model → where it stands, of those it does not build
-    written: dict[str, Written] = field(default_factory=dict)
-    failed: Exception | None = None  # what storing raised: dbt keeps only its text
-
-    def pins(self) -> dict[str, Pin]:
-        """Return model → pin of all that stands on the branch of the run."""
-        return self.upstream | {model: one.pin for model, one in self.written.items()}
-
+from dbt_project.plugins.current import CURRENT, Build
 
 BATCH_ROWS = 8192  # of a model's result, on its way from DuckDB into the commit
 KEYS_AGE = 300  # seconds; vended keys live for an hour
-CURRENT: list[Build] = []  # set by dbt_project.plugins.invoke around each invocation; dbt gives plugins no argument
 
 
 class Plugin(BasePlugin):

@@ -21,8 +21,8 @@ from cradle.config import Settings
 from cradle.errors import MissingStep
 from cradle.outcomes import Outcome, outcome
 from dbt_project.plugins.build import BuildResult, BuiltTable, delivered, same_attempt, staged, tables_of
+from dbt_project.plugins.current import Build
 from dbt_project.plugins.invoke import could_not_run, refuse, results, showing, variables, work_folder
-from dbt_project.plugins.lake import Build
 
 
 class Begun(BaseModel):

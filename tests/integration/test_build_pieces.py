@@ -19,7 +19,7 @@ from cradle.config import PREFIX, Settings, settings
 from cradle.errors import BuildFailed, Fenced, MissingStep
 from cradle.examples import generate
 from dbt_project.plugins.build import build
-from dbt_project.plugins.lake import CURRENT
+from dbt_project.plugins.current import CURRENT
 from dbt_project.plugins.models import UNDER_WAY, before, begin_build, publish_build
 from dlt_pipelines.ingest import ingest
 from tests.nights import DAY

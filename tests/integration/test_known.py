@@ -23,9 +23,9 @@ from cradle.points import LISTENERS
 from cradle.vectors.collection import COMMIT, folder_of
 from dbt_project.plugins import known
 from dbt_project.plugins.build import build
+from dbt_project.plugins.current import Build
 from dbt_project.plugins.invoke import FOLDER, RESULTS, work_folder
 from dbt_project.plugins.known import build_key
-from dbt_project.plugins.lake import Build
 from dlt_pipelines.ingest import ingest
 from tests.forging import flip
 from tests.nights import DAY, contents, night

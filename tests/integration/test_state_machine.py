@@ -108,7 +108,8 @@ class Inbox(RuleBasedStateMachine):
         return sorted(key for keys in files for key in keys)
 
     def rows(self, day: date, role: str) -> list[str]:
-        from dbt_project.plugins.lake import Build, show_raw
+        from dbt_project.plugins.current import Build
+        from dbt_project.plugins.lake import show_raw
 
         if self.connection is None:
             self.connection = connect_duckdb(self.settings)
