@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -42,6 +43,7 @@ from cradle.releases import Release
 log = get("verify")
 CHECKS_FORMAT = 1  # raised when a check is added or finds more: images are then verified anew
 NO_ENGINE = "no container engine answers here"
+Test = Callable[[], str | None]  # returns what it found, or raises what is wrong
 
 
 class Check(BaseModel):
@@ -167,9 +169,11 @@ def verify_image(
         answer_seconds = 0.0
         container = ContainerReport(ran=False, reason="an earlier check failed")
         if manifest and all(check.ok for check in checks):
-            _contents(checks, layout, digest, root, manifest)
+            tests = _contents(layout, digest, root, manifest)
             if origin:
-                _check(checks, "release", lambda: origin(root, manifest))
+                tests["release"] = lambda: origin(root, manifest)
+            with ThreadPoolExecutor(settings.threads) as pool:
+                checks += pool.map(_checked, tests.keys(), tests.values())
             if all(check.ok for check in checks):
                 answer_seconds = _ask(checks, root)
                 container = _start(settings, checks, layout, digest, manifest)
@@ -184,13 +188,14 @@ def verify_image(
     )
 
 
-def _contents(checks: list[Check], layout: Path, digest: str, root: Path, manifest: Manifest) -> None:
-    _check(checks, "files", lambda: check_files(root, manifest))
-    for table in manifest.tables:
-        _check(checks, f"table {table}", partial(check_table, root, manifest, table))
-    _check(checks, "vectors", lambda: check_vectors(root, manifest))
-    for name, test in promises(layout, digest, root, manifest).items():
-        _check(checks, name, test)
+def _contents(layout: Path, digest: str, root: Path, manifest: Manifest) -> dict[str, Test]:
+    """Return name → check of what is in an image; none needs another."""
+    return {
+        "files": lambda: check_files(root, manifest),
+        **{f"table {table}": partial(check_table, root, manifest, table) for table in manifest.tables},
+        "vectors": lambda: check_vectors(root, manifest),
+        **promises(layout, digest, root, manifest),
+    }
 
 
 def _scratch(settings: Settings) -> Path:
@@ -199,7 +204,11 @@ def _scratch(settings: Settings) -> Path:
     return folder
 
 
-def _check(checks: list[Check], name: str, test: Callable[[], str | None]) -> None:
+def _check(checks: list[Check], name: str, test: Test) -> None:
+    checks.append(_checked(name, test))
+
+
+def _checked(name: str, test: Test) -> Check:
     clock = time.monotonic()
     try:
         detail, ok = test() or "as promised", True
@@ -207,7 +216,7 @@ def _check(checks: list[Check], name: str, test: Callable[[], str | None]) -> No
         detail, ok = str(error), False
     except Exception as error:  # noqa: BLE001 - on damaged files any library may raise anything
         detail, ok = f"{type(error).__name__}: {error}", False
-    checks.append(Check(name=name, ok=ok, detail=detail, seconds=round(time.monotonic() - clock, 3)))
+    return Check(name=name, ok=ok, detail=detail, seconds=round(time.monotonic() - clock, 3))
 
 
 def _read(checks: list[Check], root: Path) -> Manifest | None:

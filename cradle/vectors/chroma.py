@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from cradle.vectors.collection import CHANGES, NAME, ROWS
 from cradle.vectors.digest import METADATA, vector_matrix
 
 BATCH = 5000
+THREADS = 2  # that read a collection; each holds a batch
 PROBES = 50  # vectors whose neighbours are compared with brute force
 MIN_OVERLAP = 0.95
 NEIGHBOURS = 10
@@ -35,11 +37,15 @@ def _table(path: Path) -> pa.Table:
         return pa.ipc.open_file(source).read_all()
 
 
+def _places(rows: pa.Table) -> list[pa.ChunkedArray]:
+    """Return the places of rows in the order of their ids, a batch each."""
+    order = rows.select(["chunk_id"]).append_column("at", pa.array(np.arange(rows.num_rows))).sort_by("chunk_id")
+    return [order.column("at").slice(at, BATCH) for at in range(0, rows.num_rows, BATCH)]
+
+
 def _batches(rows: pa.Table) -> Iterator[pa.Table]:
     """Yield rows in the order of their ids."""
-    order = rows.select(["chunk_id"]).append_column("at", pa.array(np.arange(rows.num_rows))).sort_by("chunk_id")
-    for at in range(0, rows.num_rows, BATCH):
-        yield rows.take(order.column("at").slice(at, BATCH))
+    return (rows.take(places) for places in _places(rows))
 
 
 def build(folder: Path) -> None:
@@ -88,8 +94,8 @@ def check(folder: Path) -> None:
     collection = _client(folder).get_collection(NAME, embedding_function=None)
     if collection.count() != rows.num_rows:
         sys.exit(f"{collection.count()} ids stand in the collection where {rows.num_rows} were given")
-    for part in _batches(rows):
-        _same(collection, part)
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(lambda places: _same(collection, rows.take(places)), _places(rows)))
     if not rows.num_rows:
         return
     overlap = _overlap(collection, rows)
