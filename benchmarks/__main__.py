@@ -20,6 +20,7 @@ from benchmarks.measure import Run, measure
 from benchmarks.stage import SIZES, Stage, nothing
 from benchmarks.stages import all_stages
 from cradle.config import PROJECT
+from cradle.log import set_up
 
 LARGER = (1, 4, 16)
 
@@ -34,12 +35,14 @@ def main() -> None:
     asked.add_argument("--inputs", type=Path, help="folder in which inputs are kept for the next time; none: nowhere")
     asked.add_argument("--results", type=Path, default=table.RESULTS, help="folder of the raw results")
     given = asked.parse_args()
+    set_up("ERROR")  # what prepares the inputs would say what it does
     known = all_stages()
     unknown = sorted(set(given.stages) - known.keys())
     if unknown:
         asked.error(f"no stage {', '.join(unknown)}; known: {', '.join(known)}")
     for name in given.stages or known:
-        if given.growth and known[name].growth is None:
+        if (known[name].growth is None) if given.growth else (given.size not in known[name].sizes):
+            _tell(f"{name}: not measured at this size")
             continue
         with tempfile.TemporaryDirectory(prefix="bench-inputs-") as scratch:
             result = _measure(known[name], given, given.inputs or Path(scratch))

@@ -16,9 +16,10 @@ import subprocess
 from datetime import timedelta
 from pathlib import Path
 
-from benchmarks.night import CUSTOMER, DAY, FILES, NIGHT, SHARE, SIZES, over, run
+from benchmarks.night import CUSTOMER, DAY, FILES, NIGHT, SHARE, over, run
 from benchmarks.stage import Facts, Goal, Stage, Unequal, Variant, bytes_below, imported
 from cradle.config import PROJECT, Settings
+from cradle.examples.lightnet import FULL
 
 GROUPS = ("tables", "keys", "vectors", "encoder", "notes", "manifest.json")  # of the files below /cradle
 LATER = DAY + timedelta(days=1)
@@ -30,7 +31,7 @@ def prepare(inputs: Path, amount: int) -> None:
     from cradle.bake.unpack import unpack_into
     from cradle.examples import generate
 
-    rows = None if amount == SIZES["full"] else amount
+    rows = None if amount == FULL else amount
     generate(CUSTOMER, inputs / "first", rows=rows)
     generate(CUSTOMER, inputs / "next", rows=rows, changed=max(SHARE, 4 / amount), changed_files=FILES["spread"])
     run(over(inputs / "home", inputs / "first"), DAY, NIGHT[:-1])
@@ -138,7 +139,7 @@ STAGES = (
         name="bake",
         title="The image of a release",
         unit="products",
-        sizes=SIZES,
+        sizes={"smoke": 40, "reduced": 300, "full": FULL},
         prepare=prepare,
         variants=(
             Variant("cradle", "exported and baked", ours, load=load),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import tempfile
 import time
-from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -78,17 +77,13 @@ def told(texts: list[str], share: float, vectors: np.ndarray, seconds: float, **
     }
 
 
-def load_ours(precision: str) -> Callable[[], None]:
-    """Return what loads the factory's embedder."""
+def load_ours() -> None:
+    """Load the factory's embedder."""
+    from cradle.embed import load_embedder
+    from cradle.installation import Embedding
 
-    def load() -> None:
-        from cradle.embed import load_embedder
-        from cradle.installation import Embedding
-
-        held["embedder"] = load_embedder(Settings(), Embedding(precision=precision))  # type: ignore[arg-type]
-        held["embedder"].encode(["warm"])
-
-    return load
+    held["embedder"] = load_embedder(Settings(), Embedding())
+    held["embedder"].encode(["warm"])
 
 
 def ours(inputs: Path, _: Path) -> Facts:
@@ -202,13 +197,12 @@ STAGES = (
         name="embed",
         title="Embed the chunks of a lighting catalogue on CPU (all-MiniLM-L6-v2), repeated texts included",
         unit="chunks",
-        sizes={"smoke": 32, "reduced": 256, "full": 20_000},
+        sizes={"smoke": 32, "reduced": 128, "full": 20_000},
         prepare=prepare,
         variants=(
-            Variant("ours", "Cradle: buckets by length, bf16 where the CPU has it", ours, load=load_ours("bf16")),
+            Variant("ours", "Cradle: buckets by length, bf16 where the CPU has it", ours, load=load_ours),
             Variant("arrival", "`encode` for every 32 texts as they come", encode_arrival, load=load_encode),
             Variant("all", "one `encode` with all texts", encode_all, load=load_encode),
-            Variant("ours-fp32", "Cradle in fp32", ours, load=load_ours("fp32")),
             Variant("onnx", "ONNX Runtime fp32 over our batches", onnx, setup=setup_onnx),
         ),
         check=check,

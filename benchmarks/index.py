@@ -127,7 +127,7 @@ def whole(_: Path, scratch: Path) -> Facts:
     return _collected(scratch, None)
 
 
-SIZES = {"smoke": 60, "reduced": 1_500, "full": FULL}
+SIZES = {"smoke": 60, "reduced": 600, "full": FULL}
 FLAT = Stage(
     name="index",
     title="Flat index of an image, 1,024 dimensions",

@@ -213,7 +213,7 @@ STAGES = (
         name="ingest",
         title="Ingest: 27 delivered files → one Iceberg table",
         unit="rows of 75 columns",
-        sizes={"smoke": 1500, "reduced": 12_000, "full": FULL},
+        sizes={"smoke": 1500, "reduced": 6_000, "full": FULL},
         prepare=prepare,
         variants=(
             Variant("cradle", "Cradle: originals kept, limited parsers, exactly once", run_ours, setup_ours, load_ours),

@@ -116,7 +116,7 @@ STAGES = (
         name="marts",
         title="Marts: raw → staging → marts, typed, judged and tested",
         unit="rows of 75 columns",
-        sizes={"smoke": 1500, "reduced": 12_000, "full": FULL},
+        sizes={"smoke": 1500, "reduced": 6_000, "full": FULL},
         prepare=prepare,
         variants=(
             Variant("cradle", "Cradle: dbt, tests, digests, exactly-once commits", run_cradle, setup, load),

@@ -236,7 +236,7 @@ def look_up_by_pyiceberg(inputs: Path, _: Path) -> Facts:
     return _timed([lambda sku=sku: one(sku) for sku in _skus(inputs)])
 
 
-SIZES = {"smoke": 60, "reduced": 1_500, "full": FULL}
+SIZES = {"smoke": 60, "reduced": 600, "full": FULL}
 SEARCH = Stage(
     name="search",
     title=f"{COUNT} searches with a filter",

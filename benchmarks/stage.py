@@ -89,7 +89,7 @@ class Stage:
     """A stage of the factory and its peers.
 
     Attributes:
-        sizes: smoke, reduced, full → the amount of work, in `unit`.
+        sizes: smoke, reduced, full → the amount of work, in `unit`; it is not measured at a size that is not there.
         prepare: (folder, amount) makes the inputs, once for all runs.
         check: variant → facts of one round; raises Unequal when they differ where they must not.
         growth: the amount that is measured at 1 ×, 4 × and 16 × to see how cost grows; none: not measured.
