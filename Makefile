@@ -62,10 +62,10 @@ test-unit: $(STAMP) ## Run the unit tests
 	$(BIN)/python -m pytest -q $(SPREAD) tests/unit
 
 test-s3: $(STAMP) ## Run the behaviour tests over PostgreSQL and an S3 server
-	$(BIN)/python -m pytest -q $(SPREAD) --backend s3 tests
+	$(BIN)/python -m pytest -q $(SPREAD) --backend s3 -m "not long" tests
 
 test-services: $(STAMP) ## Run them over SeaweedFS, Polaris and PostgreSQL, and the tests of roles and isolation
-	$(BIN)/python -m pytest -q $(SPREAD) --backend services -m "not faults" tests
+	$(BIN)/python -m pytest -q $(SPREAD) --backend services -m "not faults and not long" tests
 
 test-faults: $(STAMP) ## Kill those servers in the middle of nights, lose their answers, end their keys, fill their disk
 	$(BIN)/python -m pytest -q --backend services -m faults tests
