@@ -19,7 +19,7 @@ from benchmarks.machine import machine
 from benchmarks.measure import Run, measure
 from benchmarks.stage import SIZES, Stage, nothing
 from benchmarks.stages import all_stages
-from cradle.config import PROJECT
+from cradle.config import PROJECT, quieten
 from cradle.log import set_up
 
 LARGER = (1, 4, 16)
@@ -35,6 +35,7 @@ def main() -> None:
     asked.add_argument("--inputs", type=Path, help="folder in which inputs are kept for the next time; none: nowhere")
     asked.add_argument("--results", type=Path, default=table.RESULTS, help="folder of the raw results")
     given = asked.parse_args()
+    quieten()
     set_up("ERROR")  # what prepares the inputs would say what it does
     known = all_stages()
     unknown = sorted(set(given.stages) - known.keys())
